@@ -1,0 +1,10 @@
+"""What the app queues: the outbox and its routes. Rules are in `forms.py`, words in `words.py`."""
+
+from typing import Final
+
+from holdfast import Outbox
+
+from app import forms
+
+outbox: Final = Outbox("reference", app_version=1)
+outbox.route("inspection.create", "POST", "/api/inspections", queue="inspections", form=forms.INSPECTION)
