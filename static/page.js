@@ -1,0 +1,263 @@
+/**
+ * What the page does before Python is there, or without it: screens, banners the browser alone can tell, the line after
+ * a save, and the inbox as rows. As soon as Python is ready, rows, counts and the other banners are its own. No decision
+ * about a job is made here.
+ */
+import { clear, forget, form } from "./form.js";
+import holdfast, { activeOf } from "./holdfast.js";
+
+const inbox = globalThis.holdfastInbox;
+const SCREENS = ["new", "inspections", "outbox"];
+
+const byId = (/** @type {string} */ id) => /** @type {HTMLElement} */ (document.getElementById(id));
+const part = (/** @type {HTMLElement} */ of, /** @type {string} */ name) => /** @type {HTMLElement} */ (of.querySelector(`[data-part=${name}]`));
+const show = (/** @type {string} */ id, shown = true) => (byId(id).hidden = !shown);
+const say = (/** @type {string} */ words) => (byId("status").textContent = words);
+
+// ── screens ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+const screenOf = () => {
+  const name = location.hash.slice(1);
+  return SCREENS.includes(name) ? name : "new";
+};
+
+const turnTo = () => {
+  const screen = screenOf();
+  document.body.dataset.screen = screen;
+  for (const link of document.querySelectorAll(".nav a")) {
+    if (link.getAttribute("href") === `#${screen}`) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+};
+
+addEventListener("hashchange", () => {
+  turnTo();
+  scrollTo(0, 0);
+  byId(`${screenOf()}-title`).focus({ preventScroll: true });
+});
+document.querySelector(".skip")?.addEventListener("click", (event) => {
+  event.preventDefault(); // the address names the screen, which skipping does not change
+  byId("main").focus();
+});
+turnTo();
+
+// ── after a save ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+const saved = byId("saved");
+
+const showSaved = (/** @type {string} */ title) => {
+  part(saved, "title").textContent = title || "your inspection";
+  part(saved, "next").textContent = holdfast.python === "failed" ? "It is kept until the part that sends can start." : "It is sent by itself.";
+  saved.hidden = false;
+};
+
+const notSaved = (/** @type {string} */ words) => {
+  const line = byId("not-saved");
+  /** @type {HTMLElement} */ (line.querySelector("span")).textContent = words;
+  line.hidden = !words;
+};
+
+form.addEventListener("holdfast:saved", (event) => {
+  const site = /** @type {HTMLInputElement} */ (form.elements.namedItem("site")).value.trim();
+  notSaved("");
+  clear();
+  forget();
+  showSaved(/** @type {CustomEvent} */ (event).detail.title ?? site);
+  saved.scrollIntoView({ block: "nearest" });
+  saved.focus();
+  refresh();
+});
+form.addEventListener("holdfast:unsaved", (event) => {
+  const { error } = /** @type {CustomEvent} */ (event).detail;
+  notSaved(
+    error?.code === "storage_full"
+      ? "Not saved: this device is out of space. Remove a photo or free some space, then save again."
+      : `Not saved: ${error?.message ?? "the browser did not say why."} Everything you typed is still here.`,
+  );
+});
+form.addEventListener("input", () => (saved.hidden = true));
+
+const arrived = new URLSearchParams(location.search).get("saved");
+if (arrived !== null) {
+  // The worker took the form's own POST and sent us here; the address is no place to keep that.
+  history.replaceState(null, "", location.pathname + location.hash);
+  inbox.get("draft:inspection.create").then((draft) => showSaved(draft?.fields?.find(([name]) => name === "site")?.[1] ?? ""), () => showSaved(""));
+  forget();
+}
+
+// ── the inbox as rows ────────────────────────────────────────────────────────────────────────────────────────────────
+
+const rowTemplate = /** @type {HTMLTemplateElement} */ (byId("row-template"));
+
+const titleOf = (/** @type {any} */ entry) =>
+  entry.payload?.site ?? entry.fields?.find((/** @type {[string, string]} */ [name]) => name === "site")?.[1] ?? entry.type;
+
+const button = (/** @type {string} */ words, /** @type {string} */ what, /** @type {string} */ titleId) => {
+  const made = document.createElement("button");
+  made.type = "button";
+  made.textContent = words;
+  made.dataset.do = what;
+  made.setAttribute("aria-describedby", titleId);
+  return made;
+};
+
+/** A row of the inbox: it may already have been made, and then stays the element it is. */
+const placeRow = (/** @type {HTMLElement} */ list, /** @type {any} */ entry, /** @type {string} */ where) => {
+  let row = /** @type {HTMLElement | null} */ (list.querySelector(`[data-job-id="${CSS.escape(entry.id)}"]`));
+  if (!row) {
+    row = /** @type {HTMLElement} */ (/** @type {DocumentFragment} */ (rowTemplate.content.cloneNode(true)).firstElementChild);
+    row.dataset.jobId = entry.id;
+    row.dataset.state = "pending";
+    list.append(row);
+  }
+  const stuck = holdfast.python === "failed";
+  row.dataset.tone = "waiting";
+  const title = /** @type {HTMLElement} */ (row.querySelector(".entry-title"));
+  title.id = `${where}-${entry.id}`;
+  title.textContent = titleOf(entry) || "Without a site";
+  row.querySelector("use")?.setAttribute("href", stuck ? "#i-inbox" : "#i-device");
+  /** @type {HTMLElement} */ (row.querySelector(".pill span")).textContent = stuck ? "Saved, not sent from here" : "Saved on this device";
+  if (where !== "outbox") return row;
+  const line = /** @type {HTMLElement} */ (row.querySelector(".entry-line"));
+  line.hidden = false;
+  line.textContent = stuck
+    ? `The part that sends could not start in this browser (${(holdfast.pythonReason ?? "no reason was given").replace(/\.$/, "")}). It is sent once that part starts; until then you can export it.`
+    : "It is sent by itself.";
+  const actions = /** @type {HTMLElement} */ (row.querySelector(".actions"));
+  if (stuck && !actions.childElementCount)
+    actions.append(button("Start again", "reload", title.id), button("Export", "export", title.id));
+  /** @type {HTMLElement} */ (row.querySelector(".entry-foot")).hidden = !stuck;
+  return row;
+};
+
+const refresh = async () => {
+  if (holdfast.python === "ready") return;
+  const [all, account = ""] = await Promise.all([inbox.list(), inbox.get("account")]).catch(() => [[], ""]);
+  if (/** @type {string} */ (holdfast.python) === "ready") return; // it became so while the inbox was read
+  const entries = all.filter((/** @type {any} */ entry) => entry.account === account).reverse();
+  const lists = [["list", byId("list")], ["outbox", byId("group-way").querySelector("ul")]];
+  for (const [where, list] of /** @type {[string, HTMLElement][]} */ (lists)) {
+    const rows = entries.map((/** @type {any} */ entry) => placeRow(list, entry, where));
+    rows.forEach((/** @type {Element} */ row, /** @type {number} */ index) => list.children[index] !== row && list.insertBefore(row, list.children[index] ?? null));
+    while (list.children.length > rows.length) list.lastElementChild?.remove();
+    list.hidden = rows.length === 0;
+  }
+  show("group-way", entries.length > 0);
+  const count = byId("count");
+  count.hidden = entries.length === 0;
+  count.textContent = `${entries.length} unsent`;
+  count.dataset.tone = "waiting";
+  /** @type {HTMLElement} */ (document.querySelector(".bar")).toggleAttribute("data-unsent", entries.length > 0);
+};
+
+holdfast.addEventListener("python", refresh);
+holdfast.addEventListener("change", refresh);
+refresh();
+
+// ── actions that need no Python ──────────────────────────────────────────────────────────────────────────────────────
+
+/** @type {{prompt(): Promise<any>} | null} */
+let installation = null;
+
+const offerInstallation = () => {
+  for (const element of document.querySelectorAll('[data-do="install"], [data-part="install"]'))
+    /** @type {HTMLElement} */ (element).hidden = installation === null;
+};
+
+const note = (/** @type {string} */ words) => {
+  byId("outbox-note").textContent = words;
+  show("outbox-note", words !== "");
+  say(words);
+};
+
+const exportAll = async () => {
+  try {
+    const data = await holdfast.export({ timeout_ms: 60_000 });
+    const count = data.jobs.length + data.inbox.length;
+    if (count === 0) return note("Nothing is unsent, so there is nothing to export.");
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([JSON.stringify(data, null, 1)], { type: "application/json" }));
+    link.download = `holdfast-unsent-${new Date().toISOString().slice(0, 16).replace(":", "")}.json`;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+    note(`${count} unsent written to ${link.download}. They stay here as well.`);
+  } catch (error) {
+    note(`Not exported: ${/** @type {Error} */ (error).message}`);
+  }
+};
+
+const send = async () => {
+  if (!navigator.onLine) note("No network: nothing can be sent now. It goes out by itself when the network is back.");
+  else note("");
+  await holdfast.drain({ timeout_ms: 60_000 }).catch(() => holdfast.wake());
+};
+
+const acts = {
+  reload: () => location.reload(),
+  send,
+  export: exportAll,
+  later: () => show("update", false),
+  update: () => holdfast.applyUpdate(),
+  "ready-seen": () => show("ready", false),
+  install: async () => {
+    await installation?.prompt();
+    installation = null;
+    offerInstallation();
+  },
+};
+
+document.addEventListener("click", ({ target }) => {
+  const pressed = /** @type {HTMLElement | null} */ (/** @type {Element} */ (target).closest("button[data-do]"));
+  acts[/** @type {keyof typeof acts} */ (pressed?.dataset.do)]?.();
+});
+addEventListener("beforeinstallprompt", (event) => {
+  event.preventDefault();
+  installation = /** @type {any} */ (event);
+  offerInstallation();
+});
+addEventListener("appinstalled", () => {
+  installation = null;
+  offerInstallation();
+});
+
+// ── banners the browser alone can tell ───────────────────────────────────────────────────────────────────────────────
+
+holdfast.ready.catch(() => {
+  show("cannot-save");
+  /** @type {HTMLFieldSetElement} */ (byId("fields")).disabled = true;
+  byId("alarm").textContent = "Nothing can be saved here. This browser refuses storage. Open Holdfast in a normal window before you type.";
+});
+
+holdfast.addEventListener("update", () => {
+  if (byId("update").hidden) say("Update ready.");
+  show("update");
+});
+
+const network = () => show("offline", !navigator.onLine);
+addEventListener("offline", network);
+addEventListener("online", () => {
+  network();
+  say("Back online.");
+});
+network();
+
+const firstVisit = async () => {
+  const registration = await holdfast.registration;
+  if (!registration || registration.active) return;
+  const banner = byId("first-visit");
+  const bar = /** @type {HTMLProgressElement} */ (banner.querySelector("progress"));
+  show("first-visit");
+  holdfast.addEventListener("progress", (event) => {
+    const { kind, done, total } = /** @type {CustomEvent} */ (event).detail;
+    if (kind !== "precache") return;
+    bar.max = total;
+    bar.value = done;
+    part(banner, "bytes").textContent = `: ${Math.round(done / 1e6)} of ${Math.round(total / 1e6)} MB`;
+  });
+  const worker = await activeOf(registration);
+  show("first-visit", false);
+  if (!worker) return;
+  show("ready");
+  say("Ready. Holdfast now opens without a network.");
+};
+firstVisit();

@@ -1,0 +1,133 @@
+/**
+ * Photos: scaled when they are taken, shown, and removable. What is shown is what the form's own file control holds, so
+ * that every way of submitting carries the same bytes. Whether they may be sent is for `app/forms.py` to say.
+ */
+
+const LONGEST_SIDE = 2000;
+const QUALITY = 0.85;
+
+/** @typedef {{file: File, note: string, url: string | null}} Held */
+
+const input = /** @type {HTMLInputElement} */ (document.getElementById("photos"));
+const form = /** @type {HTMLFormElement} */ (input.form);
+const originals = /** @type {HTMLInputElement} */ (document.getElementById("originals"));
+const previews = /** @type {HTMLElement} */ (document.getElementById("previews"));
+const hint = /** @type {HTMLElement} */ (document.getElementById("photos-hint"));
+const template = /** @type {HTMLTemplateElement} */ (document.getElementById("photo-template"));
+const hintAtFirst = hint.textContent;
+
+/** @type {Held[]} */
+let held = [];
+/** @type {Promise<void> | null} */
+let preparing = null;
+
+const megabytes = (/** @type {number} */ bytes) => `${Math.max(0.1, bytes / 1e6).toFixed(1)} MB`;
+
+/** The picture drawn anew: no longer side than allowed, nothing in it but pixels. Rejects if it cannot be decoded. */
+const scaled = async (/** @type {File} */ file) => {
+  const image = await createImageBitmap(file, { imageOrientation: "from-image" });
+  try {
+    const factor = Math.min(1, LONGEST_SIDE / Math.max(image.width, image.height));
+    const canvas = document.createElement("canvas");
+    canvas.width = Math.max(1, Math.round(image.width * factor));
+    canvas.height = Math.max(1, Math.round(image.height * factor));
+    const drawing = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+    drawing.fillStyle = "#fff"; // JPEG has no transparency, and unpainted would turn black
+    drawing.fillRect(0, 0, canvas.width, canvas.height);
+    drawing.imageSmoothingQuality = "high";
+    drawing.drawImage(image, 0, 0, canvas.width, canvas.height);
+    const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", QUALITY));
+    if (!blob) throw new Error("The picture could not be drawn anew.");
+    const name = `${file.name.replace(/\.[^.]*$/, "") || "photo"}.jpg`;
+    return new File([blob], name, { type: "image/jpeg", lastModified: Date.now() });
+  } finally {
+    image.close();
+  }
+};
+
+/** @returns {Promise<Held>} */
+const prepared = async (/** @type {File} */ file) => {
+  if (originals.checked) return hold(file, "Kept as it is.");
+  try {
+    return hold(await scaled(file), "");
+  } catch {
+    return hold(file, "Kept as it is: this browser cannot open it, so nothing was scaled or removed.");
+  }
+};
+
+/** @returns {Held} */
+const hold = (/** @type {File} */ file, /** @type {string} */ note) => ({ file, note, url: URL.createObjectURL(file) });
+
+const show = () => {
+  const transfer = new DataTransfer();
+  for (const { file } of held) transfer.items.add(file);
+  input.files = transfer.files;
+  const rows = held.map(({ file, note, url }, index) => {
+    const row = /** @type {HTMLElement} */ (/** @type {DocumentFragment} */ (template.content.cloneNode(true)).firstElementChild);
+    const image = /** @type {HTMLImageElement} */ (row.querySelector("img"));
+    image.alt = `Photo ${index + 1}: ${file.name}`;
+    image.src = url ?? "";
+    image.addEventListener("error", () => (row.dataset.unseen = ""));
+    /** @type {HTMLElement} */ (row.querySelector(".photo-note")).textContent = [megabytes(file.size), note].filter(Boolean).join(". ");
+    /** @type {HTMLElement} */ (row.querySelector("button .out-of-sight")).textContent = ` photo ${index + 1}`;
+    /** @type {HTMLElement} */ (row.querySelector("button")).dataset.index = String(index);
+    return row;
+  });
+  previews.replaceChildren(...rows);
+  previews.hidden = rows.length === 0;
+  const bytes = held.reduce((sum, { file }) => sum + file.size, 0);
+  const count = `${held.length} ${held.length === 1 ? "photo" : "photos"}, ${megabytes(bytes)}. `;
+  hint.textContent = (held.length ? count : "") + hintAtFirst;
+};
+
+const release = (/** @type {Held[]} */ gone) => gone.forEach(({ url }) => url && URL.revokeObjectURL(url));
+
+/** Put these files into the form as they are, in place of what it holds. */
+export const setPhotos = (/** @type {File[]} */ files) => {
+  release(held);
+  held = files.map((file) => hold(file, ""));
+  show();
+};
+
+const changed = () => form.dispatchEvent(new Event("change", { bubbles: true }));
+
+input.addEventListener("change", (event) => {
+  event.stopPropagation(); // told once the photos are as they will be sent
+  const taken = Array.from(input.files ?? []);
+  if (taken.length === 0) return show(); // the dialog was left: what was there stays
+  hint.textContent = `Preparing ${taken.length === 1 ? "1 photo" : `${taken.length} photos`}…`;
+  const job = (preparing ?? Promise.resolve()).then(async () => {
+    // One after the other: a phone has little memory, and a decoded photo takes 50 MB of it.
+    for (const file of taken) held.push(await prepared(file));
+    if (preparing === job) preparing = null;
+    show();
+    changed();
+  });
+  preparing = job;
+});
+
+previews.addEventListener("click", (event) => {
+  const button = /** @type {HTMLElement} */ (event.target).closest("button");
+  if (!button) return;
+  const index = Number(button.dataset.index);
+  release(held.splice(index, 1));
+  show();
+  const next = /** @type {HTMLElement | null} */ (previews.querySelectorAll("button")[Math.min(index, held.length - 1)]);
+  (next ?? input).focus();
+  changed();
+});
+
+form.addEventListener("reset", () => {
+  release(held);
+  held = [];
+  queueMicrotask(show);
+});
+
+// A submit that comes while photos are being scaled waits for them: no photo is left out, and none goes unscaled.
+addEventListener("submit", (event) => {
+  if (!preparing || event.target !== form) return;
+  event.preventDefault();
+  event.stopImmediatePropagation();
+  const submitter = /** @type {HTMLElement | null} */ (/** @type {SubmitEvent} */ (event).submitter);
+  preparing.then(() => form.requestSubmit(submitter));
+}, { capture: true });
