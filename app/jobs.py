@@ -7,4 +7,12 @@ from holdfast import Outbox
 from app import forms
 
 outbox: Final = Outbox("reference", app_version=1)
-outbox.route("inspection.create", "POST", "/api/inspections", queue="inspections", form=forms.INSPECTION)
+outbox.route(
+    "inspection.create",
+    "POST",
+    "/api/inspections",
+    queue="inspections",
+    form=forms.INSPECTION,
+    summary=("site", "inspected_on", "severity"),
+    files_field="photos",
+)

@@ -1,0 +1,279 @@
+"""Facts in words: times, spans, counts, and the sentences of a row that hold them.
+
+Pure: a row, now and the person's time zone come in (`None` is the zone of the device). Which sentence belongs to which
+state is in `words.py`.
+"""
+
+import string
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import date, datetime, tzinfo
+from typing import Any, Final
+
+from holdfast.lifecycle import Reason, State
+
+from app.forms import megabytes
+from app.words import Action, Look, Tone, look
+
+MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+THREE_DAYS_MS: Final = 3 * 86_400_000
+
+Row = dict[str, Any]
+
+
+def local(at_ms: int, zone: tzinfo | None) -> datetime:
+    """An instant on the person's clock."""
+    return datetime.fromtimestamp(at_ms / 1_000, zone)
+
+
+def day(of: date, today: date) -> str:
+    """A day: `20 Nov`, with its year unless it is this one."""
+    year = "" if of.year == today.year else f" {of.year}"
+    return f"{of.day} {MONTHS[of.month - 1]}{year}"
+
+
+def full_day(text: str) -> str:
+    """A day as a form holds it, `2026-11-21`, with its year in any case: `21 Nov 2026`. Anything else stays as it is."""
+    try:
+        of = date.fromisoformat(text)
+    except ValueError:
+        return text
+    return f"{of.day} {MONTHS[of.month - 1]} {of.year}"
+
+
+def time_or_day(at_ms: int, now_ms: int, zone: tzinfo | None) -> str:
+    """`14:02` if it is today, else `20 Nov`."""
+    at, now = local(at_ms, zone), local(now_ms, zone)
+    return f"{at:%H:%M}" if at.date() == now.date() else day(at.date(), now.date())
+
+
+def moment(at_ms: int, now_ms: int, zone: tzinfo | None) -> str:
+    """`14:02` if it is today, else `20 Nov 18:00`: never a time without its day."""
+    at, now = local(at_ms, zone), local(now_ms, zone)
+    clock = f"{at:%H:%M}"
+    return clock if at.date() == now.date() else f"{day(at.date(), now.date())} {clock}"
+
+
+def span(ms: int) -> str:
+    """A wait as people say it, rounded up so that it never reads as over: `40 s`, `3 min`, `2 h`."""
+    seconds = max(1, -(-ms // 1_000))
+    if seconds < 100:
+        return f"{seconds} s"
+    minutes = -(-seconds // 60)
+    return f"{minutes} min" if minutes < 100 else f"{-(-minutes // 60)} h"
+
+
+def count(number: int, one: str, many: str) -> str:
+    """`1 photo`, `2 photos`."""
+    return f"{number:,} {one if number == 1 else many}"
+
+
+def title(row: Row) -> str:
+    """What people call this job."""
+    return str((row.get("summary") or {}).get("site") or "").strip() or "Without a site"
+
+
+def described(row: Row, *, now_ms: int, zone: tzinfo | None, before: Sequence[str] = (), sent: tuple[int, int] | None = None) -> Look:
+    """The look of a row with its facts filled in.
+
+    `before` are the titles of the jobs that go first, the nearest last; `sent` are the bytes handed over and in all.
+    """
+    shown = look(row)
+    if shown.pill == "Waiting to retry in {wait}" and row["run_at"] <= now_ms:
+        shown = replace(shown, pill="Retrying now")
+    facts = _Facts(row, now_ms, zone, before, sent)
+    return replace(shown, pill=_fill(shown.pill, facts), line=_fill(shown.line, facts))
+
+
+def facts(row: Row, *, now_ms: int, zone: tzinfo | None) -> list[tuple[str, str]]:
+    """The facts below a row of the Outbox, each with its name."""
+    found = [("Saved", moment(row["created_at"], now_ms, zone))]
+    if not row.get("inbox") and row["state"] != State.CANCELLED:
+        found.append(("Attempts used", f"{row['attempts']} of {row.get('max_attempts') or 8}"))
+    if row["state"] == State.PENDING and row.get("waits") == "retry" and row["run_at"] > now_ms:
+        found.append(("Next try", f"{local(row['run_at'], zone):%H:%M:%S}"))
+    return found
+
+
+class _Facts:
+    """The facts a sentence may name, looked up as they are needed."""
+
+    def __init__(self, row: Row, now_ms: int, zone: tzinfo | None, before: Sequence[str], sent: tuple[int, int] | None) -> None:
+        self._row, self._now, self._zone, self._before, self._sent = row, now_ms, zone, before, sent
+        self._said: dict[str, Any] = row.get("said") or {}
+
+    def __getitem__(self, name: str) -> str:
+        return str(getattr(self, name)())
+
+    def wait(self) -> str:
+        return span(self._row["run_at"] - self._now)
+
+    def due(self) -> str:
+        return moment(self._row["run_at"], self._now, self._zone)
+
+    def received(self) -> str:
+        return time_or_day(self._row["updated_at"], self._now, self._zone)
+
+    def sent(self) -> str:
+        return moment(self._row.get("sent_at") or self._row["updated_at"], self._now, self._zone)
+
+    def expired(self) -> str:
+        return moment(self._row.get("expires_at") or self._row["updated_at"], self._now, self._zone)
+
+    def cancelled(self) -> str:
+        at, now = local(self._row["updated_at"], self._zone), local(self._now, self._zone)
+        when = moment(self._row["updated_at"], self._now, self._zone)
+        return f"at {when}" if at.date() == now.date() else f"on {when}"
+
+    def max(self) -> int:
+        return self._row.get("max_attempts") or 8
+
+    def status(self) -> str:
+        return f" ({self._said['status']})" if self._said.get("status") else ""
+
+    def last(self) -> str:
+        status = self._said.get("status")
+        if not status:
+            return "the last got no answer"
+        if status >= 500:
+            return f"the last ended with a server fault ({status})"
+        return f"the last was answered with {status}"
+
+    def refusal(self) -> str:
+        errors = [error["detail"] for error in self._said.get("errors") or [] if error.get("detail")]
+        if errors:
+            return " ".join(errors).removesuffix(".") + ", then send it again."
+        detail = self._said.get("detail") or self._said.get("title")
+        status = self._said.get("status")
+        if detail:
+            return f"{str(detail).rstrip('.')}. Correct it, then send it again."
+        return f"it answered with {status}." if status else "it gave no reason."
+
+    def violation(self) -> str:
+        errors = [error.get("message") or error.get("detail") for error in self._said.get("errors") or []]
+        words = " ".join(word for word in errors if word) or "It breaks a rule of the form."
+        return words[0].lower() + words[1:]
+
+    def before(self) -> str:
+        if not self._before:
+            return "Another goes before it."
+        if len(self._before) == 1:
+            return f"Goes after “{self._before[0]}”, in the order they were saved."
+        return f"{len(self._before)} go before it."
+
+    def percent(self) -> str:
+        return f" {_percent(self._sent)} %" if self._sent else ""
+
+    def progress(self) -> str:
+        if not self._sent:
+            return "It counts as received only when the server says so."
+        done, total = self._sent
+        return f"{done / 1_000_000:.1f} of {megabytes(total)} handed to the network. It counts as received only when the server says so."
+
+
+def _percent(sent: tuple[int, int]) -> int:
+    done, total = sent
+    return min(100, 100 * done // max(1, total))
+
+
+def _fill(words: str, facts: _Facts) -> str:
+    names = {name for _, name, _, _ in string.Formatter().parse(words) if name}
+    return words.format(**{name: facts[name] for name in names})
+
+
+def tones(rows: Iterable[Row]) -> dict[Tone, int]:
+    """How many rows have each tone."""
+    tally: dict[Tone, int] = {"waiting": 0, "moving": 0, "yours": 0, "received": 0, "ended": 0}
+    for row in rows:
+        tally[look(row).tone] += 1
+    return tally
+
+
+def header(tally: dict[Tone, int]) -> tuple[str, Tone]:
+    """The count in the header, and its tone."""
+    unsent = tally["waiting"] + tally["moving"] + tally["yours"]
+    if not unsent:
+        return "All received", "received"
+    if tally["yours"]:
+        return f"{unsent:,} unsent, {count(tally['yours'], 'needs', 'need')} you", "yours"
+    return f"{unsent:,} unsent", "waiting"
+
+
+def summary(tally: dict[Tone, int]) -> str:
+    """The Outbox in one sentence."""
+    on_the_way = tally["waiting"] + tally["moving"]
+    unsent = on_the_way + tally["yours"]
+    if not unsent:
+        return ""
+    parts = [count(tally["yours"], "needs", "need") + " you"] if tally["yours"] else []
+    if on_the_way:
+        parts.append(f"{on_the_way:,} on the way")
+    return f"{unsent:,} unsent: {', '.join(parts)}."
+
+
+def only_here(unsent: int, shown: int) -> str:
+    """How much of the list nobody else can see."""
+    if unsent == 1:
+        return f"1 of these {shown:,} is on this device only." if shown > 1 else "This one is on this device only."
+    return f"{unsent:,} of these {shown:,} are on this device only."
+
+
+def nothing_waits(last_received_ms: int | None, now_ms: int, zone: tzinfo | None) -> str:
+    """The empty Outbox."""
+    if last_received_ms is None:
+        return "What you save shows here until the server has it."
+    last = moment(last_received_ms, now_ms, zone)
+    return f"All that was saved on this device has been received, the last at {last}."
+
+
+def waited(rows: Iterable[Row], now_ms: int, zone: tzinfo | None) -> str:
+    """The warning about work that has been unsent for three days; empty if there is none."""
+    old = [row["created_at"] for row in rows if look(row).tone in ("waiting", "moving", "yours") and now_ms - row["created_at"] >= THREE_DAYS_MS]
+    if not old:
+        return ""
+    since = day(local(min(old), zone).date(), local(now_ms, zone).date())
+    return f"{count(len(old), 'inspection has', 'inspections have')} waited since {since}."
+
+
+def news(before: dict[str, Row], after: dict[str, Row]) -> tuple[str, str]:
+    """What to announce when rows change: politely, and at once because the person is needed. Empty: nothing."""
+    received, needed = 0, []
+    for job_id, row in after.items():
+        was = before.get(job_id)
+        if was is None:
+            continue
+        tone, tone_before = look(row).tone, look(was).tone
+        received += tone == "received" != tone_before
+        if tone == "yours" != tone_before:
+            needed.append(f"“{title(row)}” needs you: {look(row).pill.lower()}.")
+    return (f"{received:,} received." if received else ""), " ".join(needed)
+
+
+def tab_line(capabilities: dict[str, Any]) -> str:
+    """What goes on after this tab is closed, in this very browser."""
+    if capabilities.get("backgroundSync"):
+        return (
+            "You may close this tab. This browser tries to send the rest in the background; "
+            "if it cannot, they go out when Holdfast is next opened."
+        )
+    words = "Keep this tab open to send. If you close it, the rest goes out when Holdfast is next opened."
+    if capabilities.get("safari") and not capabilities.get("standalone"):
+        words += " It may delete unsent work after seven days without a visit."
+    return words
+
+
+def confirm_cancel(row: Row) -> str:
+    """The question before cancelling what may have left; empty where none is needed."""
+    return "It may have arrived. Cancel anyway?" if row["state"] == State.PROCESSING or row.get("may_have_arrived") else ""
+
+
+def actions(row: Row, shown: Look) -> tuple[Action, ...]:
+    """The actions of a row; what nobody knows to have arrived cannot be edited into a second one."""
+    if row.get("may_have_arrived"):
+        return tuple(action for action in shown.actions if action is not Action.EDIT)
+    return shown.actions
+
+
+def is_shown(row: Row) -> bool:
+    """Whether a job has a row in the Outbox: not the old version of an edited one."""
+    return not (row["state"] == State.CANCELLED and row.get("reason") == Reason.REPLACED)
