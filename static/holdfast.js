@@ -1,0 +1,373 @@
+/**
+ * The JavaScript client: `window.holdfast`, also an ES module. It forwards calls to this page's Python or, in a page
+ * without one, to the service worker; it registers the worker and tells of its updates; it holds the build's lock. It
+ * decides nothing: without Python it can save to the inbox, and list and export what waits there.
+ *
+ * Events: `change` {ids} · `progress` {kind: "precache", done, total} or {kind: "progress", id, sent, total} · `python`
+ * {state} · `update` {} when a new version waits.
+ */
+import config from "./config.js";
+import "./inbox.js";
+
+const LIMIT_MS = 10_000;
+/** How long Python may take over a save before the inbox takes it, so that both stay within 10 s. */
+const SAVE_MS = 5000;
+const SYNC_MS = 1000;
+const UPDATE_LOOK_MS = 3_600_000;
+const inbox = globalThis.holdfastInbox;
+
+/** An error with a name of the Python tree (holdfast/errors.py), its `code`, and what came with it. */
+export class HoldfastError extends Error {
+  /** @param {{name: string, message: string}} answer the `error` of a reply */
+  constructor({ name, message, ...detail }, /** @type {ErrorOptions} */ options = {}) {
+    super(message, options);
+    Object.assign(this, detail, { name, code: name.replace(/Error$/, "").replace(/\B[A-Z]/g, "_$&").toLowerCase() });
+  }
+}
+
+const unavailable = (/** @type {string} */ message) => new HoldfastError({ name: "UnavailableError", message });
+
+/** Settles as `promise` does, or after `limit` ms with what `late` makes: an error is thrown, anything else returned. */
+const within = (/** @type {number} */ limit, /** @type {Promise<any>} */ promise, /** @type {() => any} */ late) =>
+  new Promise((resolve, reject) => {
+    const timer = setTimeout(() => {
+      const value = late();
+      if (value instanceof Error) reject(value);
+      else resolve(value);
+    }, limit);
+    promise.then(resolve, reject).finally(() => clearTimeout(timer));
+  });
+
+/** JSON-safe and base64: a file as the export writes it. */
+const encoded = async (/** @type {string} */ field, /** @type {Blob} */ file) => {
+  const reader = new FileReader();
+  const url = await new Promise((resolve, reject) => {
+    reader.onload = () => resolve(reader.result);
+    reader.onerror = () => reject(new inbox.StorageError("A file kept on this device can no longer be read."));
+    reader.readAsDataURL(file);
+  });
+  return { field, name: file.name ?? "", type: file.type, size: file.size, data: url.slice(url.indexOf(",") + 1) };
+};
+
+/** An inbox entry as a job row: what is certain before Python has looked at it. */
+const asRow = (/** @type {import("./inbox.js").Entry} */ { id, key, type, account, taken_at, options }) => ({
+  id, key, type, account, queue: null, lane: options.lane ?? null, priority: options.priority ?? 5, state: "pending",
+  reason: null, attempts: 0, run_at: taken_at, created_at: taken_at, updated_at: taken_at, expires_at: null, inbox: true,
+});
+
+class Holdfast extends EventTarget {
+  /** @type {"none" | "starting" | "ready" | "failed"} */
+  #state = "none";
+  /** @type {((message: string, files: [string, Blob][]) => Promise<string>) | null} */
+  #handler = null;
+  #decided = Promise.withResolvers();
+  #reloads = false;
+  #updateReady = false;
+  /** @type {string | null} */
+  #reason = null;
+  /** @type {Promise<boolean> | null} */
+  #sync = null;
+
+  /** Resolves as soon as a submit is durable; rejects where nothing can be saved. @type {Promise<void>} */
+  ready;
+  /** The service worker's registration, null where there is none. @type {Promise<ServiceWorkerRegistration | null>} */
+  registration;
+
+  constructor() {
+    super();
+    if (document.querySelector('script[type="py"]')) this.#state = "starting";
+    else this.#decided.resolve(null);
+    this.ready = inbox.set("opened_at", Date.now());
+    this.ready.catch(() => {}); // told to whoever asks for it
+    navigator.locks?.request(`holdfast:build:${config.build}`, { mode: "shared" }, () => new Promise(() => {})).catch(() => {});
+    this.#hear();
+    this.registration = this.#register();
+  }
+
+  /** Whether a new version waits; `applyUpdate()` starts it. */
+  get updateReady() {
+    return this.#updateReady;
+  }
+
+  get build() {
+    return config.build;
+  }
+
+  /** Whether this page's Python answers: "none" (the page has none), "starting", "ready" or "failed". */
+  get python() {
+    return this.#state;
+  }
+
+  /** Why Python failed to start, for a person to read; null while it has not. */
+  get pythonReason() {
+    return this.#reason;
+  }
+
+  /** This page's Python hands over its end of the message table; calls go straight to it from here on. */
+  connect(/** @type {(message: string, files: [string, Blob][]) => Promise<string>} */ handler) {
+    this.#handler = handler;
+    this.#become("ready");
+  }
+
+  /** The interpreter could not start Python in this page. */
+  pythonFailed(/** @type {unknown} */ reason) {
+    this.#reason = String(/** @type {any} */ (reason)?.message ?? reason);
+    this.#become("failed");
+  }
+
+  /**
+   * One method of the message table. Rejects with a `HoldfastError`, at the latest after `limit` ms.
+   * @param {string} method @param {Record<string, any>} params @param {[string, Blob][]} files field and file, as in the inbox @returns {Promise<any>}
+   */
+  async call(method, params = {}, files = [], limit = params.timeout_ms ?? LIMIT_MS) {
+    const told = "timeout_ms" in params ? { ...params, timeout_ms: Math.max(0, limit - 250) } : params;
+    const message = { holdfast: 1, method, params: told };
+    const reply = await within(limit, this.#send(message, files), () =>
+      new HoldfastError({ name: "WaitTimeoutError", message: `${method}: no answer within ${limit} ms; it may still be done.` }));
+    if (reply.error) throw new HoldfastError(reply.error);
+    return reply.ok;
+  }
+
+  /**
+   * Save a job; resolves once it is durable. Without Python it waits for nobody: the inbox takes it.
+   * @param {string} type @param {object} payload @param {Record<string, any>} options as Python's, plus `attachments`
+   * @returns {Promise<{id: string, key: string}>}
+   */
+  async enqueue(type, payload, { attachments = [], ...options } = {}) {
+    const files = attachments.map((/** @type {Blob} */ file) => ["attachments", file]);
+    const { id = inbox.uuid(), key = inbox.uuid() } = options;
+    if (this.#state === "ready") {
+      try {
+        return await this.call("enqueue", { type, payload, options: { ...options, id, key } }, files, SAVE_MS);
+      } catch (error) {
+        if (!/Storage|Unavailable|Timeout/.test(error.name)) throw error; // refused by its rules, and so by the inbox
+      }
+    }
+    const { id: _id, key: _key, ...rest } = options;
+    const saved = await inbox.append({ id, key, type, payload: JSON.parse(JSON.stringify(payload)), files, options: rest });
+    this.wake();
+    return saved;
+  }
+
+  /** Job rows of this account, newest first; the inbox's alone where no Python answers. */
+  jobs(filter = {}) {
+    return this.#orInbox("jobs", { filter }, async (entries) => {
+      const { state, limit = 200 } = /** @type {{state?: string, limit?: number}} */ (filter);
+      return state && state !== "pending" ? [] : entries.map(asRow).reverse().slice(0, limit);
+    });
+  }
+
+  /** One job with payload and attachments, or null. */
+  job(/** @type {string} */ id) {
+    return this.#orInbox("job", { id }, async (entries) => {
+      const entry = entries.find((/** @type {{id: string}} */ candidate) => candidate.id === id);
+      if (!entry) return null;
+      const attachments = entry.files.map(([field, { name, type, size }]) => ({ field, name, type, size }));
+      return { ...asRow(entry), payload: entry.payload ?? Object.fromEntries(entry.fields ?? []), attachments };
+    });
+  }
+
+  /** The job's row once it has ended; rejects with `WaitTimeoutError` if it has not in time. */
+  wait(/** @type {string} */ id, { timeout_ms = LIMIT_MS } = {}) {
+    return this.call("wait", { id, timeout_ms });
+  }
+
+  stats() {
+    return this.#orInbox("stats", {}, async (entries) => ({ inbox: entries.length, unsent: entries.length, states: { pending: entries.length } }));
+  }
+
+  retry(/** @type {string} */ id, options = {}) {
+    return this.call("retry", { id, ...options });
+  }
+
+  cancel(/** @type {string} */ id, options = {}) {
+    return this.call("cancel", { id, ...options });
+  }
+
+  drain({ timeout_ms = LIMIT_MS } = {}) {
+    return this.call("drain", { timeout_ms, reason: "asked" });
+  }
+
+  /** All of this account's unsent work as JSON-safe data, files as base64. */
+  export({ timeout_ms = LIMIT_MS } = {}) {
+    return this.#orInbox("export", { timeout_ms }, async (entries) => ({
+      holdfast: 1, exported_at: Date.now(), jobs: [],
+      inbox: await Promise.all(entries.map(async ({ files, ...rest }) => ({
+        ...rest, attachments: await Promise.all(files.map(([field, file]) => encoded(field, file))),
+      }))),
+    }));
+  }
+
+  /** What this browser can do, here and after the tab closes. Known without Python; Python adds what it knows. */
+  async capabilities() {
+    const [registration, persisted, storage] = await Promise.all([
+      this.registration,
+      within(SYNC_MS, Promise.resolve(navigator.storage?.persisted?.() ?? false).catch(() => false), () => false),
+      this.ready.then(() => true, () => false),
+    ]);
+    const backgroundSync = await this.#canSync();
+    const facts = {
+      python: this.#state, storage, persisted, backgroundSync, serviceWorker: registration !== null,
+      locks: Boolean(navigator.locks), secure: isSecureContext,
+      standalone: matchMedia("(display-mode: standalone)").matches || navigator.standalone === true,
+      closes: backgroundSync ? "background-sync" : "next-visit",
+    };
+    if (this.#state !== "ready") return facts;
+    return { ...(await this.call("capabilities").catch(() => ({}))), ...facts };
+  }
+
+  /** Submit a form as its button would; resolves to {saved} or {refused}. */
+  submit(/** @type {HTMLFormElement} */ form) {
+    const heard = new AbortController();
+    const told = new Promise((resolve, reject) => {
+      const once = { once: true, signal: heard.signal };
+      form.addEventListener("holdfast:saved", (event) => resolve({ saved: event.detail }), once);
+      form.addEventListener("holdfast:refused", (event) => resolve({ refused: event.detail.violations }), once);
+      form.addEventListener("holdfast:unsaved", (event) => reject(event.detail.error), once);
+      form.requestSubmit();
+    });
+    return within(LIMIT_MS, told, () => unavailable("Nobody answered the form: it is incomplete, or the submit listener did not load."))
+      .finally(() => heard.abort());
+  }
+
+  /** Something is there to send: Background Sync where it works, else the active worker. Never rejects. */
+  async wake() {
+    if (await this.#registerSync()) return;
+    const registration = await this.registration;
+    registration?.active?.postMessage({ holdfast: 1, method: "drain", params: { reason: "wake" } });
+  }
+
+  /** Start the version that waits. This page loads anew; other tabs go on as they are. */
+  async applyUpdate() {
+    const registration = await this.registration;
+    this.#reloads = true;
+    if (registration?.waiting) registration.waiting.postMessage({ holdfast: 1, method: "skip-waiting", params: {} });
+    else location.reload(); // another tab has started it already
+  }
+
+  /** Ask the active worker for a method of its own or of the message table. @returns {Promise<any>} its reply */
+  async ask(/** @type {ServiceWorker} */ worker, /** @type {string} */ method, params = {}, /** @type {[string, Blob][]} */ files = []) {
+    const { port1, port2 } = new MessageChannel();
+    const reply = new Promise((resolve) => (port1.onmessage = ({ data }) => resolve(data)));
+    worker.postMessage({ holdfast: 1, method, params, files }, [port2]);
+    return reply.finally(() => port1.close());
+  }
+
+  #become(/** @type {"ready" | "failed"} */ state) {
+    this.#state = state;
+    this.#decided.resolve(null);
+    this.#tell("python", { state });
+  }
+
+  #tell(/** @type {string} */ name, /** @type {object} */ detail) {
+    this.dispatchEvent(new CustomEvent(name, { detail }));
+  }
+
+  async #send(/** @type {any} */ message, /** @type {[string, Blob][]} */ files) {
+    await this.#decided.promise;
+    if (this.#handler) return JSON.parse(await this.#handler(JSON.stringify(message), files));
+    const registration = await this.registration;
+    const worker = registration && (await activeOf(registration));
+    if (!worker) throw unavailable(this.#reason ?? "This page has no Python and no service worker to ask.");
+    return this.ask(worker, message.method, message.params, files);
+  }
+
+  async #orInbox(/** @type {string} */ method, /** @type {any} */ params, /** @type {(entries: any[]) => Promise<any>} */ answer) {
+    try {
+      return await this.call(method, params);
+    } catch (error) {
+      if (error.name !== "UnavailableError") throw error;
+      const [entries, account = ""] = await Promise.all([inbox.list(), inbox.get("account")]);
+      return answer(entries.filter((/** @type {any} */ entry) => entry.account === account));
+    }
+  }
+
+  #hear() {
+    const channel = new BroadcastChannel(inbox.channel);
+    channel.onmessage = ({ data }) => {
+      if (data.kind === "change") this.#tell("change", { ids: data.ids });
+      else if (data.kind === "inbox") this.#tell("change", { ids: [data.id] });
+      else if (data.kind === "precache" || data.kind === "progress") this.#tell("progress", data);
+    };
+    navigator.serviceWorker?.addEventListener("message", ({ data, ports: [port] }) => {
+      if (data?.holdfast === 1 && data.method === "drain" && port) this.#drainFor(port, data.params);
+    });
+    navigator.serviceWorker?.startMessages();
+    navigator.serviceWorker?.addEventListener("controllerchange", () => this.#reloads && location.reload());
+  }
+
+  /** The worker would rather have this page drain than start a Python of its own. */
+  async #drainFor(/** @type {MessagePort} */ port, params = {}) {
+    const accepted = this.#state === "ready" || this.#state === "starting";
+    port.postMessage({ accepted });
+    if (!accepted) return;
+    const answer = this.call("drain", params).then((ok) => ({ ok }), ({ name, message }) => ({ error: { name, message } }));
+    port.postMessage(await answer);
+  }
+
+  async #register() {
+    if (!navigator.serviceWorker) return null;
+    try {
+      const registration = await navigator.serviceWorker.register("/sw.js", { type: "module", scope: "/", updateViaCache: "none" });
+      this.#watch(registration);
+      return registration;
+    } catch {
+      return null; // forbidden here: the page alone captures and delivers
+    }
+  }
+
+  #watch(/** @type {ServiceWorkerRegistration} */ registration) {
+    const offer = () => {
+      if (!registration.waiting || !registration.active) return;
+      this.#updateReady = true;
+      this.#tell("update", {});
+    };
+    offer();
+    registration.addEventListener("updatefound", () => {
+      const installing = registration.installing;
+      installing?.addEventListener("statechange", () => installing.state === "installed" && offer());
+    });
+    let looked_at = Date.now();
+    addEventListener("visibilitychange", () => {
+      if (document.visibilityState !== "visible" || Date.now() - looked_at < UPDATE_LOOK_MS) return;
+      looked_at = Date.now();
+      registration.update().catch(() => {}); // offline; the next visit looks again
+    });
+  }
+
+  /** Background Sync may be missing, refuse, or never answer: true only if it said yes in time. */
+  async #registerSync() {
+    const registration = await this.registration;
+    if (!registration?.active || !("sync" in registration)) return false;
+    this.#sync = within(SYNC_MS, registration.sync.register("holdfast").then(() => true, () => false), () => false);
+    return this.#sync;
+  }
+
+  async #canSync() {
+    if (this.#sync) return this.#sync;
+    const registration = await this.registration;
+    if (!registration || !("sync" in registration)) return false;
+    if (registration.active) return this.#registerSync();
+    // A first visit: nothing to try it on yet, so the permission is all there is to know.
+    const permission = navigator.permissions?.query({ name: "background-sync" });
+    return permission.then(({ state }) => state === "granted", () => false);
+  }
+}
+
+/** The active worker, waiting for a first installation; null if that fails. */
+export const activeOf = (/** @type {ServiceWorkerRegistration} */ registration) =>
+  new Promise((resolve) => {
+    const look = () => {
+      const { active, waiting, installing } = registration;
+      if (active?.state === "activated") resolve(active);
+      else if (!active && !waiting && !installing) resolve(null);
+    };
+    for (const worker of [registration.installing, registration.waiting, registration.active])
+      worker?.addEventListener("statechange", look);
+    look();
+  });
+
+inbox.secrets = Object.fromEntries(Object.entries(config.forms ?? {}).map(([type, form]) => [type, form.secrets ?? []]));
+
+export const holdfast = (globalThis.holdfast ??= new Holdfast());
+export default holdfast;

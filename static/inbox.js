@@ -1,0 +1,212 @@
+/**
+ * The inbox: raw submissions on this device, held until Python takes them in. One frozen schema, so that every build of
+ * the app reads every other's entries. Scripts only add; Python alone reads for good and deletes. No decision is made
+ * here, and nothing here may need Python, a module loader or a service worker: the file works as a blocking classic
+ * script in a page and as a side-effect import in a module or a worker. It sets `globalThis.holdfastInbox`.
+ *
+ * @typedef {object} Entry
+ * @property {string} id
+ * @property {string} key
+ * @property {string} type
+ * @property {string} account
+ * @property {number} taken_at
+ * @property {[string, string][] | null} fields raw fields of a form, in order
+ * @property {object | null} payload what a caller of the client enqueued
+ * @property {[string, Blob][]} files
+ * @property {object} options
+ * @property {"form" | "client" | "worker"} source
+ */
+globalThis.holdfastInbox ??= (() => {
+  "use strict";
+
+  const DATABASE = "holdfast-inbox";
+  const VERSION = 1;
+  const CHANNEL = "holdfast:reference";
+  const OPEN_MS = 5000;
+
+  class StorageError extends Error {
+    code = "storage";
+    name = "StorageError";
+  }
+
+  class StorageFullError extends StorageError {
+    code = "storage_full";
+    name = "StorageFullError";
+  }
+
+  /** @type {Promise<IDBDatabase> | null} */
+  let connection = null;
+
+  const named = (/** @type {any} */ cause) => {
+    if (cause instanceof StorageError) return cause;
+    if (cause?.name === "QuotaExceededError")
+      return new StorageFullError("This device is out of space: nothing was saved. Free some space, then save again.", { cause });
+    return new StorageError(`This browser would not store or read: ${cause?.message || cause?.name || cause}`, { cause });
+  };
+
+  const open = () =>
+    new Promise((resolve, reject) => {
+      // Safari can leave an open request without any event (https://bugs.webkit.org/show_bug.cgi?id=226547).
+      const timer = setTimeout(() => reject(new StorageError("This browser's storage did not open.")), OPEN_MS);
+      const settle = (/** @type {() => void} */ act) => (clearTimeout(timer), act());
+      const request = indexedDB.open(DATABASE, VERSION);
+      request.onupgradeneeded = () => {
+        request.result.createObjectStore("entries", { keyPath: "id" });
+        request.result.createObjectStore("session");
+      };
+      request.onerror = () => settle(() => reject(request.error));
+      request.onsuccess = () => {
+        const db = request.result;
+        db.onclose = () => (connection = null);
+        db.onversionchange = () => {
+          connection = null;
+          db.close();
+        };
+        settle(() => resolve(db));
+      };
+    });
+
+  const connect = () => {
+    connection ??= open().catch((error) => {
+      connection = null;
+      throw error;
+    });
+    return connection;
+  };
+
+  /** One transaction; resolves to what `work` put into `box.value`, after `complete`. */
+  const transact = async (
+    /** @type {IDBTransactionMode} */ mode,
+    /** @type {IDBTransactionDurability} */ durability,
+    /** @type {(tx: IDBTransaction, box: {value?: any}) => void} */ work,
+  ) => {
+    const db = await connect();
+    return new Promise((resolve, reject) => {
+      const box = {};
+      const tx = db.transaction(["entries", "session"], mode, { durability });
+      tx.oncomplete = () => resolve(box.value);
+      tx.onabort = () => reject(tx.error ?? new StorageError("The browser gave the write up."));
+      work(tx, box);
+    });
+  };
+
+  // A cached connection may be dead without having said so (a background tab in Safari, a lost backing store): every
+  // failure but a full disk drops it and tries once more on a new one.
+  const run = async (
+    /** @type {IDBTransactionMode} */ mode,
+    /** @type {IDBTransactionDurability} */ durability,
+    /** @type {(tx: IDBTransaction, box: {value?: any}) => void} */ work,
+  ) => {
+    try {
+      return await transact(mode, durability, work);
+    } catch (error) {
+      if (named(error) instanceof StorageFullError || error?.name === "DataCloneError") throw named(error);
+      const dead = connection;
+      connection = null;
+      dead?.then((db) => db.close(), () => {});
+      return transact(mode, durability, work).catch((second) => Promise.reject(named(second)));
+    }
+  };
+
+  const read = (/** @type {(tx: IDBTransaction) => IDBRequest} */ ask) =>
+    run("readonly", "relaxed", (tx, box) => {
+      ask(tx).onsuccess = (event) => (box.value = /** @type {IDBRequest} */ (event.target).result);
+    });
+
+  const hex = (/** @type {number} */ byte) => byte.toString(16).padStart(2, "0");
+
+  /** A UUIDv4; plain http to another host name has no `randomUUID`. */
+  const uuid = () => {
+    if (crypto.randomUUID) return crypto.randomUUID();
+    const bytes = crypto.getRandomValues(new Uint8Array(16));
+    bytes[6] = (bytes[6] & 0x0f) | 0x40;
+    bytes[8] = (bytes[8] & 0x3f) | 0x80;
+    return Array.from(bytes, hex).join("").replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
+  };
+
+  /** Drop what can be made anew, the memory snapshots; true if there was one. */
+  const freeSpace = async () => {
+    let freed = false;
+    for (const name of (await globalThis.caches?.keys()) ?? []) {
+      if (!name.startsWith("holdfast-")) continue;
+      const cache = await caches.open(name);
+      freed = (await cache.delete(`/runtime/${name.slice("holdfast-".length)}/snapshot`)) || freed;
+    }
+    return freed;
+  };
+
+  const add = (/** @type {Partial<Entry>} */ entry) =>
+    run("readwrite", "strict", (tx, box) => {
+      const entries = tx.objectStore("entries");
+      const insert = (/** @type {string} */ account) => {
+        entries.get(/** @type {string} */ (entry.id)).onsuccess = (event) => {
+          const held = /** @type {IDBRequest} */ (event.target).result;
+          box.value = { id: entry.id, key: held?.key ?? entry.key };
+          if (!held) entries.add({ ...entry, account });
+        };
+      };
+      if (typeof entry.account === "string") return insert(entry.account);
+      tx.objectStore("session").get("account").onsuccess = (event) =>
+        insert(/** @type {IDBRequest} */ (event.target).result ?? "");
+    });
+
+  const announce = (/** @type {string} */ id) => {
+    const channel = new BroadcastChannel(CHANNEL);
+    channel.postMessage({ kind: "inbox", id });
+    channel.close();
+  };
+
+  return {
+    channel: CHANNEL,
+    StorageError,
+    StorageFullError,
+    uuid,
+    freeSpace,
+    /** Names of secret fields by job type, from the build's config; `append` drops them. @type {Record<string, string[]>} */
+    secrets: {},
+
+    /**
+     * Save one submission; resolves once it is on disk, rejects with `StorageFullError` or `StorageError`. An id that is
+     * already there is already saved. The account is that of the session unless the entry names one.
+     * @param {Partial<Entry>} entry
+     * @returns {Promise<{id: string, key: string}>}
+     */
+    async append(entry) {
+      const whole = {
+        fields: null, payload: null, files: [], options: {}, source: "client", taken_at: Date.now(),
+        ...entry, id: entry.id || uuid(), key: entry.key || uuid(),
+      };
+      const secrets = this.secrets[whole.type] ?? [];
+      whole.fields = whole.fields?.filter(([name]) => !secrets.includes(name)) ?? null;
+      let saved;
+      try {
+        saved = await add(whole);
+      } catch (error) {
+        if (!(error instanceof StorageFullError) || !(await freeSpace().catch(() => false))) throw error;
+        saved = await add(whole);
+      }
+      announce(saved.id);
+      return saved;
+    },
+
+    /** All entries not yet taken in, oldest first. @returns {Promise<Entry[]>} */
+    async list() {
+      const entries = await read((tx) => tx.objectStore("entries").getAll());
+      return entries.sort((/** @type {Entry} */ a, /** @type {Entry} */ b) => a.taken_at - b.taken_at);
+    },
+
+    /** @returns {Promise<number>} */
+    count: () => read((tx) => tx.objectStore("entries").count()),
+
+    /** A value of the session: `account`, or `draft:<form type>`. @param {string} key */
+    get: (key) => read((tx) => tx.objectStore("session").get(key)),
+
+    /** @param {string} key @param {any} value `undefined` removes it @returns {Promise<void>} */
+    set: (key, value) =>
+      run("readwrite", "relaxed", (tx) => {
+        const session = tx.objectStore("session");
+        if (value === undefined) session.delete(key);
+        else session.put(value, key);
+      }),
+  };
+})();

@@ -1,0 +1,43 @@
+/**
+ * PyScript's `interpreter`: how this page gets its Python. It restores the snapshot that the service worker made. On a
+ * first visit it waits for it, so that no long start blocks typing; the submit listener and the inbox serve meanwhile.
+ */
+import config from "./config.js";
+import { activeOf, holdfast } from "./holdfast.js";
+import * as snapshot from "./snapshot.js";
+
+const SNAPSHOT_MS = 20_000;
+const IDLE_MS = 5000;
+
+/** PyScript asks for a version to name a store of its own; a build is what changes. */
+export const version = config.build;
+
+const idle = () =>
+  new Promise((resolve) =>
+    // Safari has no requestIdleCallback.
+    globalThis.requestIdleCallback ? requestIdleCallback(() => resolve(null), { timeout: IDLE_MS }) : setTimeout(resolve, 200));
+
+const prepared = async () => {
+  const registration = await holdfast.registration;
+  const worker = registration && (await activeOf(registration));
+  if (!worker) return;
+  const late = new Promise((resolve) => setTimeout(resolve, SNAPSHOT_MS));
+  await Promise.race([late, holdfast.ask(worker, "prepare", { build: config.build })]);
+};
+
+/** Pyodide for PyScript. Where Python cannot start at all it never settles, and the client says so. */
+export const loadPyodide = async (/** @type {object} */ options) => {
+  try {
+    if (!(await snapshot.exists())) {
+      await prepared();
+      if (!(await snapshot.exists())) await idle();
+    }
+    const { start } = await import("./python.js");
+    const { python, how } = await start(options);
+    if (how === "plain") prepared(); // made anew for the next start
+    return python;
+  } catch (reason) {
+    holdfast.pythonFailed(reason);
+    return new Promise(() => {});
+  }
+};

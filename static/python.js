@@ -1,0 +1,131 @@
+/**
+ * How Python starts, in page and worker alike: restored from this build's snapshot, else plainly from the wheels of this
+ * build. Also makes the snapshot. Who may start it, and when, stands in interpreter.js (page) and boot.js (worker).
+ */
+import config from "./config.js";
+import createPyodideModule from "./pyodide.asm.mjs";
+import { loadPyodide, version } from "./pyodide.mjs";
+import * as snapshot from "./snapshot.js";
+
+export { version };
+
+const indexURL = new URL("./", import.meta.url).href;
+const WHEELS = "/wheels";
+
+const mark = (/** @type {string} */ name, /** @type {number} */ start) =>
+  performance.measure(`holdfast:python:${name}`, { start, end: performance.now() });
+
+const nameOf = (/** @type {string} */ url) => `${WHEELS}/${url.slice(url.lastIndexOf("/") + 1)}`;
+
+const fetchWheels = () =>
+  Promise.all(
+    [...config.wheels, ...config.packages].map(async (url) => {
+      const answer = await fetch(url);
+      if (!answer.ok) throw new Error(`${url}: ${answer.status}`);
+      return [nameOf(url), new Uint8Array(await answer.arrayBuffer())];
+    }),
+  );
+
+/**
+ * Wheels lie in memory as they are and are imported from as zip files: nothing to unpack, and a restored heap, which
+ * knows its modules but has lost its files, finds them again by writing a few bytes.
+ */
+const laid = async (/** @type {any} */ python, /** @type {Promise<[string, Uint8Array][]>} */ wheels) => {
+  python.FS.mkdirTree(WHEELS);
+  for (const [path, bytes] of await wheels) python.FS.writeFile(path, bytes);
+};
+
+const restored = async (/** @type {object} */ options) => {
+  const begun = performance.now();
+  const stored = await snapshot.read();
+  if (!stored) return null;
+  mark("read", begun);
+  const wheels = fetchWheels();
+  wheels.catch(() => {});
+  const python = await loadPyodide({
+    ...options, indexURL, _loadSnapshot: stored.heap,
+    // The machine is built while the digest is taken; the heap goes into it only once that has been checked.
+    createPyodideModule: async (/** @type {object} */ settings) => {
+      const machine = await createPyodideModule(settings);
+      mark("machine", begun);
+      await stored.intact;
+      mark("intact", begun);
+      return machine;
+    },
+  });
+  await laid(python, wheels);
+  // Or every start on every device would draw the same jitter.
+  python.runPython("import random; random.seed()");
+  mark("restored", begun);
+  return python;
+};
+
+const PREPARE = `
+import importlib, sys
+sys.path.extend(path for path in wheels if path not in sys.path)
+async def prepare():
+    if packages:
+        import micropip
+        await micropip.install(packages, deps=False)
+    for name in preload:
+        importlib.import_module(name)
+await prepare()
+`;
+
+const plain = async (/** @type {object} */ options) => {
+  const begun = performance.now();
+  const wheels = fetchWheels();
+  wheels.catch(() => {});
+  const python = await loadPyodide({ ...options, indexURL, createPyodideModule });
+  await laid(python, wheels);
+  if (config.packages.length) await python.loadPackage("micropip", { messageCallback: () => {} });
+  const globals = python.toPy({
+    wheels: config.wheels.map(nameOf),
+    packages: config.packages.map((/** @type {string} */ url) => `emfs:${nameOf(url)}`),
+    preload: config.preload,
+  });
+  await python.runPythonAsync(PREPARE, { globals });
+  globals.destroy();
+  mark("plain", begun);
+  return python;
+};
+
+/** Python from the snapshot, or null; a snapshot that fails in any way is forgotten. */
+const fromSnapshot = async (/** @type {object} */ options) => {
+  try {
+    return await restored(options);
+  } catch {
+    await snapshot.drop();
+    return null;
+  }
+};
+
+/**
+ * Python with everything imported; `how` says by which way.
+ * @param {object} options for Pyodide
+ * @returns {Promise<{python: any, how: "restored" | "plain"}>}
+ */
+export const start = async (options = {}) => {
+  const python = await fromSnapshot(options);
+  return python ? { python, how: "restored" } : { python: await plain(options), how: "plain" };
+};
+
+/** Python started plainly, and whether its heap could be kept for later starts. It goes on living. */
+export const startFresh = async (options = {}) => {
+  const python = await plain({ ...options, _makeSnapshot: true });
+  const begun = performance.now();
+  let heap = null;
+  try {
+    heap = python.makeMemorySnapshot();
+  } catch {
+    // Something in the heap cannot be written down: no snapshot, nothing else lost.
+  }
+  mark("heap", begun);
+  return { python, kept: heap === null ? Promise.resolve(false) : snapshot.write(heap) };
+};
+
+/** As `start`, but a plain start leaves a snapshot behind. */
+export const startOrMake = async (options = {}) => {
+  const python = await fromSnapshot(options);
+  return python ? { python, kept: Promise.resolve(true) } : startFresh(options);
+};

@@ -1,0 +1,91 @@
+/**
+ * The submit listener, and nothing else: a small blocking classic script, so that no submit after first paint is missed.
+ * It hands a submission to Python when Python is ready and appends it to the inbox otherwise; whether it is right is for
+ * Python to say. It tells the form the result: `holdfast:saved` {id, key, title}, `holdfast:refused` {violations},
+ * `holdfast:unsaved` {error}. Needs inbox.js before it.
+ */
+(() => {
+  "use strict";
+
+  /** How long Python may take over a save before the inbox takes it. */
+  const SAVE_MS = 5000;
+
+  /** Submissions by job id: what was sent under it, and its result. @type {Map<string, {print: string, result: Promise<any>}>} */
+  const sent = new Map();
+
+  const renew = (/** @type {HTMLFormElement} */ form) => {
+    form.dataset.jobId = holdfastInbox.uuid();
+    form.dataset.jobKey = holdfastInbox.uuid();
+  };
+
+  const isOurs = (/** @type {EventTarget | null} */ target) =>
+    target instanceof HTMLFormElement && target.dataset.holdfast !== undefined;
+
+  const isSecret = (/** @type {HTMLFormElement} */ form, /** @type {string} */ name) =>
+    Array.from(form.elements).some((field) => field.name === name && (field.type === "password" || "secret" in field.dataset));
+
+  const collect = (/** @type {HTMLFormElement} */ form, /** @type {HTMLElement | null} */ submitter) => {
+    const fields = [];
+    const files = [];
+    for (const [name, value] of new FormData(form, submitter)) {
+      if (isSecret(form, name)) continue;
+      if (typeof value === "string") fields.push([name, value]);
+      else if (value.size || value.name) files.push([name, value]); // an empty file control gives a nameless empty file
+    }
+    return { fields, files };
+  };
+
+  const fingerprint = (/** @type {any} */ { fields, files }) =>
+    JSON.stringify([fields, files.map(([name, file]) => [name, file.name, file.type, file.size, file.lastModified])]);
+
+  const keep = async (/** @type {any} */ entry) => {
+    const client = globalThis.holdfast;
+    if (client?.python === "ready") {
+      try {
+        const { files, ...rest } = entry;
+        const answer = await client.call("submit", { entry: rest }, files, SAVE_MS);
+        if (answer.saved || answer.refused) return answer;
+      } catch {
+        // Python could not keep it, whatever the cause: the inbox takes it, under the same id.
+      }
+    }
+    const saved = await holdfastInbox.append(entry);
+    client?.wake();
+    return { saved };
+  };
+
+  const tell = (/** @type {HTMLFormElement} */ form, /** @type {string} */ name, /** @type {object} */ detail) =>
+    form.dispatchEvent(new CustomEvent(`holdfast:${name}`, { bubbles: true, detail }));
+
+  const submit = async (/** @type {HTMLFormElement} */ form, /** @type {HTMLElement | null} */ submitter) => {
+    const content = collect(form, submitter);
+    const print = fingerprint(content);
+    if (!form.dataset.jobId) renew(form);
+    const before = sent.get(form.dataset.jobId);
+    if (before?.print === print) return; // a double tap: its result is told once
+    if (before) renew(form); // the same id with other content is a new job
+    const { jobId: id, jobKey: key, holdfast: type } = form.dataset;
+    const result = keep({ id, key, type, ...content, payload: null, options: {}, source: "form", taken_at: Date.now() });
+    sent.set(id, { print, result });
+    try {
+      const { saved, refused } = await result;
+      if (saved) return tell(form, "saved", saved);
+      sent.delete(id);
+      tell(form, "refused", { violations: refused });
+    } catch (error) {
+      sent.delete(id);
+      tell(form, "unsaved", { error });
+    }
+  };
+
+  addEventListener("submit", (event) => {
+    if (event.defaultPrevented || !isOurs(event.target)) return;
+    event.preventDefault();
+    submit(/** @type {HTMLFormElement} */ (event.target), event.submitter);
+  });
+  for (const name of ["reset", "holdfast:new-ids"])
+    addEventListener(name, (event) => isOurs(event.target) && renew(/** @type {HTMLFormElement} */ (event.target)));
+  addEventListener("DOMContentLoaded", () => {
+    for (const form of document.querySelectorAll("form[data-holdfast]")) if (!form.dataset.jobId) renew(form);
+  });
+})();
