@@ -1,0 +1,23 @@
+"""What can go wrong on the server apart from a caller's mistake (those are problem documents, see `problems.py`).
+
+HoldfastServerError
+├── UnsupportedStoreError    the store URL names something this version cannot open
+├── SchemaTooNewError        the database was written by a newer version
+└── StoreUnavailableError    the database or the disk cannot take the write right now
+"""
+
+
+class HoldfastServerError(Exception):
+    """The base of all errors of this package."""
+
+
+class UnsupportedStoreError(HoldfastServerError):
+    """The store URL names something this version cannot open."""
+
+
+class SchemaTooNewError(HoldfastServerError):
+    """The database was written by a newer version; nothing was changed."""
+
+
+class StoreUnavailableError(HoldfastServerError):
+    """The database or the disk cannot take the write right now; the caller may send it again."""
