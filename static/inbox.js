@@ -5,6 +5,7 @@
  * script in a page and as a side-effect import in a module or a worker. It sets `globalThis.holdfastInbox`.
  *
  * @typedef {object} Entry
+ * @property {number} position its place in the order of arrival; given by the database
  * @property {string} id
  * @property {string} key
  * @property {string} type
@@ -51,7 +52,8 @@ globalThis.holdfastInbox ??= (() => {
       const settle = (/** @type {() => void} */ act) => (clearTimeout(timer), act());
       const request = indexedDB.open(DATABASE, VERSION);
       request.onupgradeneeded = () => {
-        request.result.createObjectStore("entries", { keyPath: "id" });
+        const entries = request.result.createObjectStore("entries", { keyPath: "position", autoIncrement: true });
+        entries.createIndex("id", "id", { unique: true }); // ids are random; positions keep the order of arrival
         request.result.createObjectStore("session");
       };
       request.onerror = () => settle(() => reject(request.error));
@@ -139,7 +141,7 @@ globalThis.holdfastInbox ??= (() => {
     run("readwrite", "strict", (tx, box) => {
       const entries = tx.objectStore("entries");
       const insert = (/** @type {string} */ account) => {
-        entries.get(/** @type {string} */ (entry.id)).onsuccess = (event) => {
+        entries.index("id").get(/** @type {string} */ (entry.id)).onsuccess = (event) => {
           const held = /** @type {IDBRequest} */ (event.target).result;
           box.value = { id: entry.id, key: held?.key ?? entry.key };
           if (!held) entries.add({ ...entry, account });
@@ -190,10 +192,7 @@ globalThis.holdfastInbox ??= (() => {
     },
 
     /** All entries not yet taken in, oldest first. @returns {Promise<Entry[]>} */
-    async list() {
-      const entries = await read((tx) => tx.objectStore("entries").getAll());
-      return entries.sort((/** @type {Entry} */ a, /** @type {Entry} */ b) => a.taken_at - b.taken_at);
-    },
+    list: () => read((tx) => tx.objectStore("entries").getAll()),
 
     /** @returns {Promise<number>} */
     count: () => read((tx) => tx.objectStore("entries").count()),

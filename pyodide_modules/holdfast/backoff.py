@@ -1,0 +1,35 @@
+"""How long to wait before the next attempt. Pure: the random number comes in, a span comes out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from holdfast.ports import Millis
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Exponential back-off with jitter, after "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015).
+
+    Full jitter spreads the devices that come back from one outage over the whole wait, so that they do not return as
+    a wave.
+    """
+
+    base_ms: Millis = 1_000
+    factor: float = 2.0
+    cap_ms: Millis = 300_000
+    jitter: Literal["full", "equal", "none"] = "full"
+
+    def wait_ms(self, attempt: int, random: float) -> Millis:
+        """The wait after the `attempt`-th attempt (1, 2, …) failed; `random` is uniform in [0, 1)."""
+        # The exponent is bounded before it is used: 2.0 ** 5000 raises instead of reaching the cap.
+        ceiling = min(self.cap_ms, self.base_ms * self.factor ** min(attempt - 1, 64))
+        match self.jitter:
+            case "full":
+                return int(ceiling * random)
+            case "equal":
+                return int(ceiling / 2 + ceiling / 2 * random)
+            case "none":
+                return int(ceiling)

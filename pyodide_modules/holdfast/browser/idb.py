@@ -1,0 +1,283 @@
+"""IndexedDB as the `Store` port: one database, transactions as generators, connections that come back.
+
+An IndexedDB transaction ends as soon as control returns to the event loop with no request pending, so each step of the
+generator runs inside the `success` callback of the request before it. One callback object serves a whole transaction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import js
+from pyodide.ffi import JsException, create_once_callable, create_proxy
+
+from holdfast.errors import NewerStorageError, StorageClosedError, StorageError, StorageFullError
+from holdfast.schema import MIGRATIONS
+from holdfast.storage import Count, Delete, Get, GetAll, KeyRange, Migration, ObjectStore, Put, schema_of
+
+if TYPE_CHECKING:
+    from holdfast.storage import Key, Request, Steps, Transaction
+
+T = TypeVar("T")
+
+
+class IndexedDBStore:
+    """The database `name`, opened when first needed and again whenever the connection was lost."""
+
+    def __init__(self, name: str, migrations: tuple[Migration, ...] = MIGRATIONS) -> None:
+        self._name = name
+        self._migrations = migrations
+        self._schema = schema_of(migrations)
+        self._opening: asyncio.Future[Any] | None = None
+
+    async def run(self, transaction: Transaction[T]) -> T:
+        """Run it and return its result after `complete`.
+
+        A connection that turns out to be dead when the transaction begins (Safari drops those of background tabs, an
+        upgrade in another tab closes them) is opened anew, once: nothing of it had been done yet.
+
+        Raises:
+            StorageFullError, StorageClosedError, NewerStorageError, StorageError: nothing of it was stored.
+        """
+        db = await self._connection()
+        try:
+            return await _drive(db, self._schema, transaction)
+        except StorageClosedError:
+            self.close()
+            db = await self._connection()
+            return await _drive(db, self._schema, transaction)
+
+    def close(self) -> None:
+        """Let the connection go. A later `run` opens it again."""
+        opening, self._opening = self._opening, None
+        if opening is not None and opening.done() and not opening.cancelled() and opening.exception() is None:
+            opening.result().close()
+
+    async def _connection(self) -> Any:
+        if self._opening is None:
+            self._opening = asyncio.ensure_future(self._open())
+        opening = self._opening
+        try:
+            return await asyncio.shield(opening)
+        except StorageError:
+            if self._opening is opening:
+                self._opening = None
+            raise
+
+    async def _open(self) -> Any:
+        opened: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        upgrades: list[_Driver] = []
+        request = js.indexedDB.open(self._name, len(self._migrations))
+
+        def upgrade(event: Any) -> None:
+            steps = _upgrade(request.result, request.transaction, self._migrations[int(event.oldVersion) :])
+            driver = _Driver(request.transaction, self._schema, steps)
+            upgrades.append(driver)
+            driver.advance(None)
+
+        def succeed(_event: Any) -> None:
+            if opened.cancelled():
+                request.result.close()
+            else:
+                opened.set_result(request.result)
+
+        def fail(event: Any) -> None:
+            event.preventDefault()
+            failure = upgrades[0].failure if upgrades else None
+            if not opened.done():
+                opened.set_exception(failure or _error(request.error, self._name))
+
+        def blocked(_event: Any) -> None:
+            if not opened.done():
+                opened.set_exception(StorageClosedError(
+                    f"The database {self._name!r} is held open by an older version in another tab. Close that tab.",
+                ))
+
+        callbacks = {
+            "onupgradeneeded": create_proxy(upgrade),
+            "onsuccess": create_proxy(succeed),
+            "onerror": create_proxy(fail),
+            "onblocked": create_proxy(blocked),
+        }
+        for event, callback in callbacks.items():
+            setattr(request, event, callback)
+        try:
+            db = await opened
+        finally:
+            for event, callback in callbacks.items():
+                setattr(request, event, None)
+                callback.destroy()
+            for driver in upgrades:
+                driver.close()
+        self._watch(db)
+        return db
+
+    def _watch(self, db: Any) -> None:
+        """Make room for a newer version, and forget a connection the browser closed."""
+        opening = self._opening
+
+        def gone(_event: Any = None) -> None:
+            if self._opening is opening:
+                self._opening = None
+            db.close()
+
+        db.onversionchange = create_once_callable(gone)
+        db.onclose = create_once_callable(gone)
+
+
+async def _drive(db: Any, schema: dict[str, ObjectStore], transaction: Transaction[T]) -> T:
+    finished: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+    try:
+        tx = db.transaction(
+            js.JSON.parse(json.dumps(transaction.stores)),
+            "readwrite",
+            js.JSON.parse(json.dumps({"durability": transaction.durability})),
+        )
+    except JsException as error:  # the connection is closing, or its database lacks a store
+        raise StorageClosedError(f"The connection to the database was lost: {error}") from error
+    driver = _Driver(tx, schema, transaction.start())
+
+    def completed(_event: Any) -> None:
+        finished.set_result(driver.result)
+
+    def aborted(_event: Any) -> None:
+        finished.set_exception(driver.failure or _error(tx.error, transaction.name))
+
+    callbacks = (create_proxy(completed), create_proxy(aborted))
+    tx.oncomplete, tx.onabort = callbacks
+
+    def release(_finished: Any) -> None:
+        driver.close()
+        for callback in callbacks:
+            callback.destroy()
+
+    finished.add_done_callback(release)
+    driver.advance(None)
+    # Shielded: the transaction goes on to its end whatever happens to who waits for it.
+    return await asyncio.shield(finished)
+
+
+class _Driver:
+    """Steps the generator of one transaction; every read resumes it inside its own `success` callback."""
+
+    def __init__(self, tx: Any, schema: dict[str, ObjectStore], steps: Steps[Any]) -> None:
+        self.result: Any = None
+        self.failure: BaseException | None = None
+        self._tx = tx
+        self._schema = schema
+        self._steps = steps
+        self._reading: Request | None = None
+        self._walked: list[Any] = []
+        self._on_success = create_proxy(self._succeeded)
+
+    def advance(self, value: Any) -> None:
+        """Go on until the next read; writes need no answer, IndexedDB keeps their order."""
+        try:
+            while True:
+                request = self._steps.send(value)
+                pending = _issue(self._tx, request)
+                value = None
+                if not isinstance(request, Put | Delete):
+                    self._reading = request
+                    pending.onsuccess = self._on_success
+                    return
+        except StopIteration as end:
+            self.result = end.value
+        except BaseException as error:  # noqa: BLE001  (whatever it is, half of a transaction must not be committed)
+            self.failure = error
+            self._tx.abort()
+
+    def close(self) -> None:
+        self._on_success.destroy()
+
+    def _succeeded(self, event: Any) -> None:
+        request = self._reading
+        result = event.target.result
+        if isinstance(request, GetAll) and request.newest_first:
+            if result is not None and len(self._walked) < (request.limit or 1_000):
+                self._walked.append(_plain(result.value))
+                getattr(result, "continue")()
+                return
+            result, self._walked = self._walked, []
+            self.advance(result)
+            return
+        opaque = request is not None and self._schema[request.store].opaque
+        self.advance(_opaque(result) if opaque else _plain(result))
+
+
+def _upgrade(db: Any, tx: Any, migrations: tuple[Migration, ...]) -> Steps[None]:
+    """Add what is missing, then let each migration convert what is there, all in the one upgrade transaction."""
+    for migration in migrations:
+        for name, added in migration.adds.items():
+            if db.objectStoreNames.contains(name):
+                store = tx.objectStore(name)
+            elif added.key is None:
+                store = db.createObjectStore(name)
+            else:
+                options = js.JSON.parse(json.dumps({"keyPath": added.key}))
+                store = db.createObjectStore(name, options)
+            for index, fields in added.indexes.items():
+                if not store.indexNames.contains(index):
+                    store.createIndex(index, js.JSON.parse(json.dumps(fields)))
+        if migration.convert is not None:
+            yield from migration.convert()
+
+
+def _error(error: Any, what: str) -> StorageError:
+    """An error of the browser's storage in our words."""
+    name = error.name if error else ""
+    if name == "QuotaExceededError":
+        return StorageFullError()
+    if name == "VersionError":
+        return NewerStorageError(what)
+    said = f"{error.name}: {error.message}" if error else "it was aborted"
+    return StorageClosedError(f"{what!r} could not be done; nothing of it was stored ({said}).")
+
+
+def _issue(tx: Any, request: Request) -> Any:
+    store = tx.objectStore(request.store)
+    match request:
+        case Put(_, value, None):
+            return store.put(js.JSON.parse(json.dumps(value)))
+        case Put(_, value, key):
+            return store.put(value, _key(key))
+        case Delete(_, query):
+            return store.delete(_query(query))
+        case Get(_, query, index):
+            return (store.index(index) if index else store).get(_query(query))
+        case GetAll(_, span, index, limit, False):
+            source = store.index(index) if index else store
+            return source.getAll(_query(span), limit) if limit else source.getAll(_query(span))
+        case GetAll(_, span, index, _, True):
+            return (store.index(index) if index else store).openCursor(_query(span), "prev")
+        case Count(_, span, index):
+            return (store.index(index) if index else store).count(_query(span))
+    raise TypeError(f"unknown request {request!r}")
+
+
+def _key(key: Key) -> Any:
+    return js.JSON.parse(json.dumps(key)) if isinstance(key, list) else key
+
+
+def _query(query: Key | KeyRange | None) -> Any:
+    if query is None:
+        return js.undefined
+    if isinstance(query, KeyRange):
+        return js.IDBKeyRange.bound(_key(query.lower), _key(query.upper))
+    return _key(query)
+
+
+def _plain(value: Any) -> Any:
+    if value is None or value is js.undefined:
+        return None
+    if isinstance(value, int | float | str):
+        return value
+    return json.loads(js.JSON.stringify(value))
+
+
+def _opaque(value: Any) -> Any:
+    if value is None or value is js.undefined:
+        return None
+    return list(value) if js.Array.isArray(value) else value

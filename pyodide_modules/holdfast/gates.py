@@ -1,0 +1,108 @@
+"""Gates: what stops sending without touching a job. Breakers per origin, holds per account, the server's kill switch.
+
+Pure: the stored gates come in, an answer comes out. They stop sending, never capture.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from holdfast.backoff import Backoff
+    from holdfast.ports import Millis
+    from holdfast.storage import Record
+
+PROBE_WAIT_MS = 30_000
+"""The least time between two probes during an outage, so that a device asks at most twice a minute."""
+
+
+def breaker_name(origin: str) -> str:
+    return f"breaker:{origin}"
+
+
+def hold_name(account: str) -> str:
+    return f"hold:{account}"
+
+
+def flags_name(origin: str) -> str:
+    return f"flags:{origin}"
+
+
+@dataclass(frozen=True, slots=True)
+class Gates:
+    """All stored gates at one moment."""
+
+    by_name: dict[str, Record]
+
+    @classmethod
+    def of(cls, records: list[Record]) -> Gates:
+        return cls({record["name"]: record for record in records})
+
+    def breaker(self, origin: str) -> Record | None:
+        return self.by_name.get(breaker_name(origin))
+
+    def held(self, account: str) -> bool:
+        return hold_name(account) in self.by_name
+
+    def key_lifetime_ms(self, origin: str) -> Millis | None:
+        """How long that server keeps a key; None means for ever."""
+        lifetime: Millis | None = self._flags(origin).get("key_lifetime_ms")
+        return lifetime
+
+    def switched_off(self, origin: str, queue: str, type_: str) -> bool:
+        """Whether the server has asked for silence."""
+        disabled = self._flags(origin).get("disabled", {})
+        return bool(disabled.get("all")) or queue in disabled.get("queues", ()) or type_ in disabled.get("types", ())
+
+    def wants_look(self, origin: str, now: Millis) -> bool:
+        """Whether to read the flags again: the server had switched something off, and that was a while ago."""
+        record = self.by_name.get(flags_name(origin))
+        if record is None:
+            return False
+        disabled = record["flags"]["disabled"]
+        off = disabled["all"] or disabled["queues"] or disabled["types"]
+        return bool(off) and not 0 <= now - record["read_at"] < PROBE_WAIT_MS
+
+    def lets_pass(self, account: str, queue: str, type_: str, origin: str) -> bool:
+        """Whether jobs of this type may be sent now."""
+        return not self.held(account) and self.breaker(origin) is None and not self.switched_off(origin, queue, type_)
+
+    def _flags(self, origin: str) -> dict[str, Any]:
+        record = self.by_name.get(flags_name(origin))
+        return record["flags"] if record else {}
+
+
+def opened(before: Record | None, origin: str, backoff: Backoff, random: float, now: Millis) -> Record:
+    """The breaker after one more failed look at the server."""
+    failures = (before["failures"] if before else 0) + 1
+    wait_ms = max(PROBE_WAIT_MS, backoff.wait_ms(failures, random))
+    return {
+        "name": breaker_name(origin),
+        "failures": failures,
+        "since": before["since"] if before else now,
+        "open_until": now + wait_ms,
+        "wait_ms": wait_ms,
+    }
+
+
+def may_probe(breaker: Record, now: Millis) -> bool:
+    """Whether it is time to look at the server again; a wait longer than was ever given means the clock was set back."""
+    left: int = breaker["open_until"] - now
+    return left <= 0 or left > breaker["wait_ms"]
+
+
+def valid_flags(document: Any) -> dict[str, Any] | None:  # noqa: ANN401  (whatever a server sent)
+    """The flags document if it is one, reduced to what is known of it; None if somebody else answered."""
+    if not isinstance(document, dict) or not isinstance(document.get("disabled"), dict):
+        return None
+    disabled = document["disabled"]
+    lifetime = document.get("key_lifetime_ms")
+    return {
+        "disabled": {
+            "all": disabled.get("all") is True,
+            "queues": [name for name in disabled.get("queues", []) if isinstance(name, str)],
+            "types": [name for name in disabled.get("types", []) if isinstance(name, str)],
+        },
+        "key_lifetime_ms": lifetime if isinstance(lifetime, int) else None,
+    }

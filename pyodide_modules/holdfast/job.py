@@ -1,0 +1,154 @@
+"""The record of a job: how it is made, what of it is public, and the few facts that can be read off it.
+
+Plain data (a JSON-safe dict), because it crosses from Python to IndexedDB. Moves live in `transactions/`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from holdfast.lifecycle import State
+
+if TYPE_CHECKING:
+    from holdfast.ports import Attachment, Millis
+    from holdfast.storage import Record
+
+PRIORITIES = range(10)
+DEFAULT_PRIORITY = 5
+
+PUBLIC_FIELDS = (
+    "id",
+    "key",
+    "type",
+    "queue",
+    "lane",
+    "priority",
+    "account",
+    "state",
+    "reason",
+    "attempts",
+    "max_attempts",
+    "run_at",
+    "created_at",
+    "updated_at",
+    "expires_at",
+    "said",
+    "summary",
+    "files",
+    "seq",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """An attachment on its way into the store."""
+
+    field: str
+    name: str
+    media_type: str
+    size: int
+    handle: Attachment
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A job before it is stored: the record, its body and its attachments."""
+
+    record: Record
+    body: Record
+    files: tuple[File, ...]
+
+
+def new_job(  # noqa: PLR0913  (the fields of a job)
+    *,
+    id: str,  # noqa: A002  (the field's word)
+    key: str,
+    type: str,  # noqa: A002  (the field's word)
+    queue: str,
+    account: str,
+    payload: Any,  # noqa: ANN401  (any JSON value)
+    files: tuple[File, ...] = (),
+    summary: Record | None = None,
+    lane: str | None = None,
+    priority: int = DEFAULT_PRIORITY,
+    delay_ms: Millis = 0,
+    ttl_ms: Millis | None = None,
+    max_attempts: int,
+    payload_version: int = 1,
+    app_version: int,
+    now: Millis,
+) -> Draft:
+    """A pending job that joins its lane: the named one, its queue's lane for its priority, or one of its own if delayed."""
+    record: Record = {
+        "id": id,
+        "key": key,
+        "type": type,
+        "queue": queue,
+        "lane": lane,
+        "lane_key": lane_key(id, lane, priority, delayed=delay_ms > 0),
+        "priority": priority,
+        "rank": max(PRIORITIES) - priority,
+        "account": account,
+        "state": State.PENDING,
+        "reason": None,
+        "said": {},
+        "summary": summary or {},
+        "files": len(files),
+        "attempts": 0,
+        "max_attempts": max_attempts,
+        "run_at": now + delay_ms,
+        "wait_ms": delay_ms,
+        "created_at": now,
+        "updated_at": now,
+        "expires_at": None if ttl_ms is None else now + ttl_ms,
+        "fence": 0,
+        "holder": "",
+        "crashes": 0,
+        "no_receipts": 0,
+        "unknown_since": None,
+        "payload_version": payload_version,
+        "app_version": app_version,
+    }
+    if ttl_ms is not None:
+        record["expire_by"] = now + ttl_ms
+    described = [{"field": f.field, "name": f.name, "type": f.media_type, "size": f.size} for f in files]
+    return Draft(record, {"id": id, "payload": payload, "attachments": described}, files)
+
+
+def lane_key(job_id: str, lane: str | None, priority: int, *, delayed: bool) -> str:
+    """The ordering key: `=name`, `#priority` for the queue's own lane, `!id` for a lane of its own."""
+    if lane is not None:
+        return f"={lane}"
+    return f"!{job_id}" if delayed else f"#{priority}"
+
+
+def public_row(record: Record) -> Record:
+    """What everybody may see of a job."""
+    return {name: record.get(name) for name in PUBLIC_FIELDS}
+
+
+def is_due(record: Record, now: Millis) -> bool:
+    """Whether a head's time has come. A wait longer than it was ever given means that the clock was set back."""
+    left: int = record["ready_at"] - now
+    return left <= 0 or left > record["wait_ms"]
+
+
+def may_have_arrived(record: Record) -> bool:
+    """Whether a send has started whose end nobody knows."""
+    return record["unknown_since"] is not None
+
+
+def waits_for(record: Record, *, at_head: bool, breaker_open: bool, held: bool, now: Millis) -> str | None:
+    """What a pending job waits for: `turn`, `sign-in`, `network`, `retry`, `time`, or None if it can go at once."""
+    if record["state"] != State.PENDING:
+        return None
+    if not at_head:
+        return "turn"
+    if held:
+        return "sign-in"
+    if breaker_open:
+        return "network"
+    if record["run_at"] > now:
+        return "retry" if record["attempts"] or record["reason"] else "time"
+    return None

@@ -1,0 +1,60 @@
+"""How much one job may hold, and whether what a caller handed over can be stored at all. Pure."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from holdfast.errors import InvalidOptionError, TooLargeError
+from holdfast.job import PRIORITIES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from holdfast.job import File
+
+PAYLOAD_BYTES = 1_000_000
+ATTACHMENTS_BYTES = 100_000_000
+ATTACHMENTS = 50
+
+
+def check_content(payload: Any, files: Sequence[File]) -> None:
+    """Let through what fits.
+
+    Raises:
+        InvalidOptionError: the payload is not JSON.
+        TooLargeError: payload or attachments are over the limit; nothing was stored.
+    """
+    try:
+        size = len(json.dumps(payload, allow_nan=False, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    except (TypeError, ValueError) as error:
+        raise InvalidOptionError(f"The payload must be JSON: text, numbers, lists, objects. {error}.") from error
+    if size > PAYLOAD_BYTES:
+        raise TooLargeError(
+            f"The payload has {size:,} bytes; {PAYLOAD_BYTES:,} are the limit. Send large data as attachments.",
+        )
+    if len(files) > ATTACHMENTS:
+        raise TooLargeError(f"There are {len(files)} attachments; {ATTACHMENTS} are the limit. Remove some.")
+    total = sum(file.size for file in files)
+    if total > ATTACHMENTS_BYTES:
+        raise TooLargeError(f"The attachments have {total:,} bytes; {ATTACHMENTS_BYTES:,} are the limit. Remove some.")
+
+
+def check_options(*, lane: Any, priority: Any, delay_ms: Any, ttl_ms: Any) -> None:
+    """Let through options of the right type and range.
+
+    Raises:
+        InvalidOptionError: it says which one, and what it takes.
+    """
+    if lane is not None and (not isinstance(lane, str) or not lane):
+        raise InvalidOptionError(f"lane takes a text that is not empty, or nothing; not {lane!r}.")
+    if isinstance(priority, bool) or not isinstance(priority, int) or priority not in PRIORITIES:
+        raise InvalidOptionError(f"priority takes a whole number from 0 to 9; not {priority!r}.")
+    _check_span("delay_ms", delay_ms, least=0)
+    if ttl_ms is not None:
+        _check_span("ttl_ms", ttl_ms, least=1)
+
+
+def _check_span(name: str, value: Any, *, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise InvalidOptionError(f"{name} takes a whole number of milliseconds, {least} or more; not {value!r}.")

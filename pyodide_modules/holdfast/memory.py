@@ -1,0 +1,166 @@
+"""The store in memory: the same transactions, the same key order, the same indexes as IndexedDB, on plain Python.
+
+For tests and simulation; `holdfast.testing` hands it out. It passes the same contract suite as the browser's store.
+"""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_left, bisect_right, insort
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from holdfast.schema import MIGRATIONS
+from holdfast.storage import Count, Delete, Get, GetAll, KeyRange, Migration, ObjectStore, Put, schema_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from holdfast.storage import Key, Record, Request, Transaction
+
+T = TypeVar("T")
+
+Encoded = tuple[Any, ...]
+
+
+def encode(key: Key) -> Encoded:
+    """A key as a tuple that sorts the way IndexedDB sorts: numbers, strings (by UTF-16 unit), lists."""
+    if isinstance(key, bool):
+        raise TypeError("A boolean is no IndexedDB key.")
+    if isinstance(key, int | float):
+        return (1, key)
+    if isinstance(key, str):
+        return (2, key.encode("utf-16-be", "surrogatepass"))
+    return (3, tuple(encode(part) for part in key))
+
+
+class MemoryStore:
+    """A database that lives as long as the object. Several contexts of a test may share one."""
+
+    def __init__(self, migrations: tuple[Migration, ...] = MIGRATIONS) -> None:
+        self._tables = {name: _Table(schema) for name, schema in schema_of(migrations).items()}
+        self.requests = 0
+        """How many storage requests were made; tests compare it to show that cost does not grow."""
+
+    async def run(self, transaction: Transaction[T]) -> T:
+        """Run it at once: nothing can come in between."""
+        undo: list[Callable[[], None]] = []
+        steps = transaction.start()
+        result: Any = None
+        try:
+            while True:
+                request = steps.send(result)
+                self.requests += 1
+                if request.store not in transaction.stores:
+                    raise KeyError(f"{transaction.name} did not name the store {request.store!r}")  # noqa: TRY301
+                result = self._serve(request, undo)
+        except StopIteration as end:
+            value: T = end.value
+            return value
+        except BaseException:
+            for step in reversed(undo):
+                step()
+            raise
+
+    def close(self) -> None:
+        """Nothing to let go."""
+
+    def records(self, store: str) -> list[Any]:
+        """Everything in an object store, in key order: for tests that look at the whole."""
+        return self._tables[store].get_all(None, None, None, newest_first=False)
+
+    def _serve(self, request: Request, undo: list[Callable[[], None]]) -> Any:
+        table = self._tables[request.store]
+        match request:
+            case Get(_, query, index):
+                return table.get(query, index)
+            case GetAll(_, span, index, limit, newest_first):
+                return table.get_all(span, index, limit, newest_first=newest_first)
+            case Count(_, span, index):
+                return len(table.get_all(span, index, None, newest_first=False))
+            case Put(_, value, key):
+                undo.append(table.put(value, key))
+            case Delete(_, query):
+                undo.append(table.delete(query))
+        return None
+
+
+class _Table:
+    """One object store: values by primary key, and a sorted list of keys for itself and each index."""
+
+    def __init__(self, schema: ObjectStore) -> None:
+        self._schema = schema
+        self._values: dict[Encoded, Any] = {}
+        self._sorted: dict[str | None, list[tuple[Encoded, Encoded]]] = {None: [], **{name: [] for name in schema.indexes}}
+
+    def get(self, query: Key | KeyRange, index: str | None) -> Any:
+        span = query if isinstance(query, KeyRange) else KeyRange(query, query)
+        found = self._find(span, index)
+        return self._read(found[0]) if found else None
+
+    def get_all(self, span: KeyRange | None, index: str | None, limit: int | None, *, newest_first: bool) -> list[Any]:
+        found = self._find(span, index)
+        if newest_first:
+            found.reverse()
+        return [self._read(primary) for primary in found[:limit]]
+
+    def put(self, value: Any, key: Key | None) -> Callable[[], None]:
+        kept = value if self._schema.opaque else json.dumps(value)
+        primary = encode(key if key is not None else self._key_of(value))
+        before = self._values.get(primary)
+        self._replace(primary, kept)
+        return lambda: self._replace(primary, before)
+
+    def delete(self, query: Key | KeyRange) -> Callable[[], None]:
+        span = query if isinstance(query, KeyRange) else KeyRange(query, query)
+        gone = {primary: self._values[primary] for primary in self._find(span, None)}
+        for primary in gone:
+            self._replace(primary, None)
+
+        def undo() -> None:
+            for primary, value in gone.items():
+                self._replace(primary, value)
+
+        return undo
+
+    def _find(self, span: KeyRange | None, index: str | None) -> list[Encoded]:
+        keys = self._sorted[index]
+        if span is None:
+            return [primary for _, primary in keys]
+        first = bisect_left(keys, encode(span.lower), key=lambda pair: pair[0])
+        last = bisect_right(keys, encode(span.upper), key=lambda pair: pair[0])
+        return [primary for _, primary in keys[first:last]]
+
+    def _read(self, primary: Encoded) -> Any:
+        value = self._values[primary]
+        return value if self._schema.opaque else json.loads(value)
+
+    def _replace(self, primary: Encoded, value: Any) -> None:
+        """Put a stored value in place, or remove it (None), with its index entries."""
+        before = self._values.pop(primary, None)
+        if before is not None:
+            for index, key in self._keys(before, primary):
+                keys = self._sorted[index]
+                del keys[bisect_left(keys, (key, primary))]
+        if value is not None:
+            self._values[primary] = value
+            for index, key in self._keys(value, primary):
+                insort(self._sorted[index], (key, primary))
+
+    def _keys(self, stored: Any, primary: Encoded) -> list[tuple[str | None, Encoded]]:
+        keys: list[tuple[str | None, Encoded]] = [(None, primary)]
+        if not self._schema.opaque and self._schema.indexes:
+            record = json.loads(stored)
+            for name, fields in self._schema.indexes.items():
+                parts = [record.get(field) for field in fields]
+                # IndexedDB leaves a record out of an index unless every part of its key is a valid key.
+                if all(isinstance(part, str | int | float) and not isinstance(part, bool) for part in parts):
+                    keys.append((name, encode(parts)))
+        return keys
+
+    def _key_of(self, record: Record) -> Key:
+        if isinstance(self._schema.key, tuple):
+            return [record[field] for field in self._schema.key]
+        if self._schema.key is None:
+            raise TypeError("This object store takes its key with each put.")
+        key: Key = record[self._schema.key]
+        return key

@@ -1,0 +1,109 @@
+"""One message shape and one table: what a page, another tab or a page without Python can ask of an outbox.
+
+A message is `{"holdfast": 1, "method": …, "params": {…}}` with its files beside it; a reply is `{"ok": value}` or
+`{"error": {"name", "message", …}}`. JSON crosses the bridge, blobs pass as they are.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from holdfast.errors import HoldfastError, InvalidOptionError, InvalidPayloadError
+from holdfast.job import File
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from holdfast.outbox import Outbox
+
+    Method = Callable[[Outbox, dict[str, Any], Sequence[File]], Awaitable[Any]]
+
+
+async def _enqueue(outbox: Outbox, params: dict[str, Any], files: Sequence[File]) -> Any:
+    options = params.get("options") or {}
+    accepted = await outbox.enqueue(params["type"], params.get("payload"), attachments=files, **options)
+    return {"id": accepted.id, "key": accepted.key}
+
+
+async def _submit(outbox: Outbox, params: dict[str, Any], files: Sequence[File]) -> Any:
+    entry = params["entry"]
+    fields = [(str(name), str(value)) for name, value in entry["fields"]]
+    try:
+        accepted = await outbox.submit(entry["type"], fields, files, id=entry["id"], key=entry["key"])
+    except InvalidPayloadError as refused:
+        return {"refused": refused.detail()["violations"]}
+    return {"saved": {"id": accepted.id, "key": accepted.key}}
+
+
+async def _edit(outbox: Outbox, params: dict[str, Any], files: Sequence[File]) -> Any:
+    accepted = await outbox.edit(params["id"], params["payload"], attachments=files)
+    return {"id": accepted.id, "key": accepted.key}
+
+
+async def _jobs(outbox: Outbox, params: dict[str, Any], _files: Sequence[File]) -> Any:
+    return await outbox.jobs(**(params.get("filter") or {}))
+
+
+async def _job(outbox: Outbox, params: dict[str, Any], _files: Sequence[File]) -> Any:
+    return await outbox.job(params["id"])
+
+
+async def _wait(outbox: Outbox, params: dict[str, Any], _files: Sequence[File]) -> Any:
+    return await outbox.wait(params["id"], timeout_ms=params.get("timeout_ms", 10_000))
+
+
+async def _stats(outbox: Outbox, _params: dict[str, Any], _files: Sequence[File]) -> Any:
+    return await outbox.stats()
+
+
+async def _retry(outbox: Outbox, params: dict[str, Any], _files: Sequence[File]) -> Any:
+    return await outbox.retry(params["id"], accept_duplicate=params.get("accept_duplicate") is True)
+
+
+async def _cancel(outbox: Outbox, params: dict[str, Any], _files: Sequence[File]) -> Any:
+    return await outbox.cancel(params["id"])
+
+
+async def _drain(outbox: Outbox, params: dict[str, Any], _files: Sequence[File]) -> Any:
+    return await outbox.drain(timeout_ms=params.get("timeout_ms", 10_000), look_now=params.get("reason") != "timer")
+
+
+async def _capabilities(outbox: Outbox, _params: dict[str, Any], _files: Sequence[File]) -> Any:
+    return outbox.capabilities()
+
+
+async def _export(outbox: Outbox, _params: dict[str, Any], _files: Sequence[File]) -> Any:
+    return await outbox.export()
+
+
+METHODS: dict[str, Method] = {
+    "enqueue": _enqueue,
+    "submit": _submit,
+    "edit": _edit,
+    "jobs": _jobs,
+    "job": _job,
+    "wait": _wait,
+    "stats": _stats,
+    "retry": _retry,
+    "cancel": _cancel,
+    "drain": _drain,
+    "capabilities": _capabilities,
+    "export": _export,
+}
+
+
+async def dispatch(outbox: Outbox, message: str, files: Sequence[File] = ()) -> str:
+    """Answer one message. Never raises for what the caller did: that is an `error` reply."""
+    try:
+        request = json.loads(message)
+        method = METHODS.get(request.get("method"))
+        if method is None:
+            names = ", ".join(METHODS)
+            raise InvalidOptionError(f"There is no method {request.get('method')!r}; there are {names}.")  # noqa: TRY301
+        return json.dumps({"ok": await method(outbox, request.get("params") or {}, files)})
+    except HoldfastError as error:
+        reply = {"name": type(error).__name__, "message": str(error), **error.detail()}
+    except (KeyError, TypeError, ValueError) as error:
+        reply = {"name": "InvalidOptionError", "message": f"The message could not be understood: {error!r}."}
+    return json.dumps({"error": reply})

@@ -1,0 +1,152 @@
+"""What an answer means for a job. One pure function, no I/O: the answer and whether the server can be reached come in."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+
+from holdfast.lifecycle import Reason
+
+if TYPE_CHECKING:
+    from holdfast.ports import Answer, Millis
+
+IN_PROGRESS = "urn:holdfast:problem:in-progress"
+"""The problem type with which the companion says that an earlier attempt with this key is still running."""
+
+NO_RECEIPT_LIMIT = 3
+"""Answers in a row that name no key, with the server reachable, before the job is put aside."""
+
+_ASKS_FOR_TIME = frozenset({408, 425, 429})
+_CONFLICTS = frozenset({409, 412})
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """A receipt came: the server has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """It counts as a failed attempt; try again later, or put it aside if this was the last one."""
+
+    reason: Reason
+    after_ms: Millis = 0
+    """The least wait the server asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unreachable:
+    """Nobody was there. No attempt is used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """The server still works on an earlier attempt with this key. No attempt is used."""
+
+    after_ms: Millis
+
+
+@dataclass(frozen=True, slots=True)
+class AuthRequired:
+    """The account has to sign in first. No attempt is used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """The server has a different version and kept it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The server said no for good, or nobody ever gives a receipt."""
+
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What to do, and what the answer said about it."""
+
+    verdict: Delivered | Retry | Unreachable | Wait | AuthRequired | Conflict | Rejected
+    answered: bool
+    """The answer named our key, so the server's side of this attempt is known."""
+    said: dict[str, Any] = field(default_factory=dict)
+    """For the person: `status`, and `title`, `detail`, `errors` of a problem document (RFC 9457) where there was one."""
+
+
+def needs_probe(answer: Answer, key: str) -> bool:
+    """Whether the meaning of this answer depends on whether the server can be reached."""
+    if answer.failure or answer.headers.get("idempotency-key") != key:
+        return True
+    return answer.status in _ASKS_FOR_TIME or answer.status >= 500
+
+
+def judge(answer: Answer, key: str, *, reached: bool, no_receipts: int, now: Millis) -> Outcome:
+    """Name the outcome of one attempt.
+
+    Args:
+        answer: what came back.
+        key: the idempotency key that was sent.
+        reached: whether the server's flags document could be read just now (asked where `needs_probe` says so).
+        no_receipts: how many answers before this one named no key, in a row.
+        now: the wall clock, for a `Retry-After` that is a date.
+    """
+    said = _said(answer)
+    if answer.failure:
+        return Outcome(Retry(Reason.NO_ANSWER) if reached else Unreachable(), answered=False, said=said)
+    if answer.headers.get("idempotency-key") != key:
+        if not reached:
+            return Outcome(Unreachable(), answered=False, said=said)
+        if no_receipts + 1 >= NO_RECEIPT_LIMIT:
+            return Outcome(Rejected(Reason.NO_RECEIPT), answered=False, said=said)
+        return Outcome(Retry(Reason.NO_RECEIPT), answered=False, said=said)
+    verdict = _verdict(answer, reached=reached, now=now, said=said)
+    return Outcome(verdict, answered=True, said=said)
+
+
+def _verdict(  # noqa: PLR0911  (a table of statuses, one line each)
+    answer: Answer, *, reached: bool, now: Millis, said: dict[str, Any],
+) -> Delivered | Retry | Unreachable | Wait | AuthRequired | Conflict | Rejected:
+    status = answer.status
+    after_ms = retry_after_ms(answer.headers.get("retry-after", ""), now)
+    if 200 <= status < 300:
+        return Delivered()
+    if status in _ASKS_FOR_TIME or status >= 500:
+        if not reached:
+            return Unreachable()
+        return Retry(Reason.THROTTLED if status == 429 else Reason.SERVER_ERROR, after_ms)
+    if status == 409 and said.get("type") == IN_PROGRESS:
+        return Wait(after_ms or 1_000)
+    if status == 401:
+        return AuthRequired()
+    if status in _CONFLICTS:
+        return Conflict()
+    return Rejected(Reason.REFUSED)
+
+
+def retry_after_ms(value: str, now: Millis) -> Millis:
+    """`Retry-After` (RFC 9110, 10.2.3) in milliseconds from now: seconds or a date; 0 if absent, past or malformed."""
+    text = value.strip()
+    if text.isascii() and text.isdigit():
+        return int(text[:9]) * 1_000
+    try:
+        instant = parsedate_to_datetime(text)
+    except ValueError:
+        return 0
+    return max(0, int(instant.timestamp() * 1_000) - now)
+
+
+def _said(answer: Answer) -> dict[str, Any]:
+    if answer.failure:
+        return {}
+    said: dict[str, Any] = {"status": answer.status}
+    if "json" in answer.headers.get("content-type", ""):
+        try:
+            document = json.loads(answer.body)
+        except ValueError:
+            return said
+        if isinstance(document, dict) and answer.status >= 400:
+            said |= {name: document[name] for name in ("type", "title", "detail", "errors") if name in document}
+    return said

@@ -1,0 +1,104 @@
+"""What an app says about its job types: where a route goes, how it retries, which form checks it; or which function runs.
+
+Pure descriptions. Sending is `processor.py`, judging answers is `outcome.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+from urllib.parse import quote, urlsplit
+
+from holdfast.backoff import Backoff
+from holdfast.errors import InvalidOptionError, InvalidPayloadError
+
+_PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
+_METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+
+
+class Violation(NamedTuple):
+    """One broken rule of a form."""
+
+    pointer: str
+    """RFC 6901 JSON Pointer to the field, '' for the whole."""
+    message: str
+    """What to enter, for the person who fills in the form."""
+
+
+class Form(Protocol):
+    """The rules of a form, the same object in page, worker and server."""
+
+    def parse(self, fields: list[tuple[str, str]]) -> dict[str, Any]:
+        """Raw form fields, in order, to a payload. Never raises: what does not fit is kept for `violations`."""
+        ...
+
+    def violations(self, payload: Any, files: Sequence[Mapping[str, Any]] = ()) -> list[Violation]:
+        """Every broken rule, in the order of the form; `files` are `{field, name, type, size}` each."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A type that is delivered over HTTP."""
+
+    type: str
+    method: str
+    url: str
+    """A path or URL; `{name}` is filled from the payload, percent-encoded (RFC 6570, level 1)."""
+    queue: str = "default"
+    form: Form | None = None
+    backoff: Backoff = field(default_factory=Backoff)
+    attempts: int = 8
+    summary: tuple[str, ...] = ()
+    """The payload's fields that lists show; kept in the job's row, so that a list reads no bodies."""
+    files_field: str = "files"
+    """The part name of attachments that name none of their own."""
+    probe: str = "/api/flags"
+    """The flags document that tells whether the server can be reached."""
+
+    def __post_init__(self) -> None:
+        if self.method not in _METHODS:
+            message = f"Route {self.type!r}: method {self.method!r} does not write; use one of {sorted(_METHODS)}."
+            raise InvalidOptionError(message)
+        if self.attempts < 1:
+            message = f"Route {self.type!r}: attempts must be 1 or more, not {self.attempts}."
+            raise InvalidOptionError(message)
+
+    @property
+    def origin(self) -> str:
+        """Scheme and host of another server, '' for our own."""
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""
+
+    def url_for(self, payload: Mapping[str, Any]) -> str:
+        """The URL with its placeholders filled.
+
+        Raises:
+            InvalidPayloadError: the payload lacks a field, or it is neither text nor a number.
+        """
+
+        def fill(match: re.Match[str]) -> str:
+            name = match[1]
+            value = payload.get(name)
+            if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+                message = f"the address {self.url} needs a text or a whole number here"
+                raise InvalidPayloadError([Violation(f"/{name}", message)])
+            return quote(str(value), safe="")
+
+        return _PLACEHOLDER.sub(fill, self.url)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A type that runs a Python function on the device."""
+
+    type: str
+    run: Callable[[Any], Awaitable[None]]
+    queue: str = "default"
+    backoff: Backoff = field(default_factory=Backoff)
+    attempts: int = 8
+
+
+Handler = Route | Task

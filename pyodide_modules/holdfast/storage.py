@@ -1,0 +1,142 @@
+"""The language of transactions: the requests a generator yields, and the schema they work on.
+
+A transaction is a generator that yields requests and is resumed with their results: read, decide and write are one
+atomic step, on IndexedDB as in memory. Writes are yielded too; they are resumed with None at once, in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, Generic, Literal, ParamSpec, TypeVar
+
+T_co = TypeVar("T_co", covariant=True)
+P = ParamSpec("P")
+
+Key = str | int | float | list[Any]
+"""What IndexedDB takes as a key. Numbers sort before strings, strings before lists."""
+
+ABOVE_ALL: list[Any] = []
+"""As the last part of a compound key it sorts above every number and string."""
+
+Durability = Literal["strict", "relaxed"]
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRange:
+    """Keys from `lower` to `upper`, both included."""
+
+    lower: Key
+    upper: Key
+
+
+@dataclass(frozen=True, slots=True)
+class Get:
+    """The record under a key, or the first one in a range; None if there is none."""
+
+    store: str
+    query: Key | KeyRange
+    index: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GetAll:
+    """The records in a range, in key order, `limit` at most; all of the store without a range."""
+
+    store: str
+    query: KeyRange | None = None
+    index: str | None = None
+    limit: int | None = None
+    newest_first: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How many records a range has."""
+
+    store: str
+    query: KeyRange | None = None
+    index: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Insert or replace a record. `key` only for stores without a key of their own in the record."""
+
+    store: str
+    value: Any
+    key: Key | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Remove what is under a key or in a range."""
+
+    store: str
+    query: Key | KeyRange
+
+
+Request = Get | GetAll | Count | Put | Delete
+Steps = Generator[Request, Any, T_co]
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction(Generic[T_co]):
+    """Steps that can be started, and started again if the connection was lost before they began."""
+
+    name: str
+    stores: tuple[str, ...]
+    durability: Durability
+    start: Callable[[], Steps[T_co]]
+
+    def __iter__(self) -> Iterator[Any]:
+        """So that one transaction can `yield from` another and be one atomic step with it."""
+        return self.start()
+
+
+def transaction(
+    *stores: str,
+    durability: Durability,
+) -> Callable[[Callable[P, Steps[T_co]]], Callable[P, Transaction[T_co]]]:
+    """Make a generator function a transaction over these object stores."""
+
+    def decorate(steps: Callable[P, Steps[T_co]]) -> Callable[P, Transaction[T_co]]:
+        @wraps(steps)
+        def begin(*args: P.args, **kwargs: P.kwargs) -> Transaction[T_co]:
+            return Transaction(steps.__name__, stores, durability, lambda: steps(*args, **kwargs))
+
+        return begin
+
+    return decorate
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectStore:
+    """An object store: where its key is found in a record (None: given with each put) and its indexes."""
+
+    key: str | tuple[str, ...] | None
+    indexes: dict[str, tuple[str, ...]]
+    opaque: bool = False
+    """Its values are handles to bytes, not records."""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One step of the schema: what it adds, and how it converts the records that are there. Nothing is ever dropped."""
+
+    adds: dict[str, ObjectStore]
+    """New object stores, or known ones with their new indexes."""
+    convert: Callable[[], Steps[None]] | None = None
+
+
+def schema_of(migrations: tuple[Migration, ...]) -> dict[str, ObjectStore]:
+    """The object stores after all migrations. The database's version is their number."""
+    stores: dict[str, ObjectStore] = {}
+    for migration in migrations:
+        for name, added in migration.adds.items():
+            known = stores.get(name)
+            indexes = {**known.indexes, **added.indexes} if known else added.indexes
+            stores[name] = ObjectStore(added.key, indexes, added.opaque)
+    return stores

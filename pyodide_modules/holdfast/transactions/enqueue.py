@@ -1,0 +1,84 @@
+"""Taking a job in: the record, its body and its attachments in one strict transaction, at the end of its lane."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from holdfast.lifecycle import Reason, State, check_move
+from holdfast.storage import Get, Put, transaction
+from holdfast.transactions.lane import head_of
+from holdfast.transactions.moving import count_in, read_queue
+
+if TYPE_CHECKING:
+    from holdfast.job import Draft
+    from holdfast.storage import Record, Steps
+
+STORES = ("jobs", "bodies", "attachments", "queues")
+
+
+@transaction(*STORES, durability="strict")
+def enqueue(draft: Draft) -> Steps[bool]:
+    """Store a job unless one with its id is there already: a repeated submit is the same job.
+
+    Returns whether it is new.
+    """
+    known = yield Get("jobs", draft.record["id"])
+    if known is not None:
+        return False
+    yield from insert(draft)
+    return True
+
+
+@transaction(*STORES, durability="strict")
+def enqueue_invalid(draft: Draft, violations: list[dict[str, str]]) -> Steps[bool]:
+    """Store a submission that breaks its form's rules as `failed: invalid`, so that a person can correct it."""
+    known = yield Get("jobs", draft.record["id"])
+    if known is not None:
+        return False
+    return (yield from _insert_failed(draft, Reason.INVALID, {"errors": violations}))
+
+
+@transaction(*STORES, durability="strict")
+def enqueue_unknown(draft: Draft) -> Steps[bool]:
+    """Store a submission whose type this app does not know, for a person or a newer version to decide."""
+    known = yield Get("jobs", draft.record["id"])
+    if known is not None:
+        return False
+    return (yield from _insert_failed(draft, Reason.UNKNOWN_TYPE, {}))
+
+
+def _insert_failed(draft: Draft, reason: Reason, said: Record) -> Steps[bool]:
+    check_move(draft.record["id"], State.PENDING, State.FAILED, reason)
+    record = draft.record | {"state": State.FAILED, "reason": reason, "said": said}
+    record.pop("expire_by", None)
+    queue = yield from read_queue(record["account"], record["queue"])
+    queue["last_place"] += 1
+    record["seq"] = queue["last_place"]
+    count_in(queue, State.FAILED)
+    queue["failures"][reason] = queue["failures"].get(reason, 0) + 1
+    yield from _store(draft, record, queue)
+    return True
+
+
+def insert(draft: Draft, place: int | None = None) -> Steps[None]:
+    """Give the job a place in its lane (the last one, or the one it takes over) and store it."""
+    record = dict(draft.record)
+    queue = yield from read_queue(record["account"], record["queue"])
+    queue["last_place"] += 1
+    record["seq"] = queue["last_place"]
+    if place is None:
+        place = queue["last_place"]
+    head = yield from head_of(record)
+    record["place"] = place
+    if head is None or place < head["place"]:
+        record["ready_at"] = record["run_at"]
+    count_in(queue, State.PENDING)
+    yield from _store(draft, record, queue)
+
+
+def _store(draft: Draft, record: Record, queue: Record) -> Steps[None]:
+    yield Put("jobs", record)
+    yield Put("bodies", draft.body)
+    for number, file in enumerate(draft.files):
+        yield Put("attachments", file.handle, [record["id"], number])
+    yield Put("queues", queue)

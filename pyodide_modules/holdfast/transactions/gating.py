@@ -1,0 +1,73 @@
+"""Storing what is known of servers and accounts: flags, breakers, holds, lock leases."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from holdfast.gates import breaker_name, flags_name, hold_name, opened
+from holdfast.storage import Delete, Get, GetAll, Put, transaction
+
+if TYPE_CHECKING:
+    from holdfast.backoff import Backoff
+    from holdfast.ports import Millis
+    from holdfast.storage import Record, Steps
+
+
+@transaction("gates", durability="relaxed")
+def read_gates() -> Steps[list[Record]]:
+    """All stored gates."""
+    records: list[Record] = yield GetAll("gates")
+    return records
+
+
+@transaction("gates", durability="relaxed")
+def reached(origin: str, flags: dict[str, Any], now: Millis) -> Steps[None]:
+    """The server answered: its breaker closes, and what it said is kept for when it does not."""
+    yield Delete("gates", breaker_name(origin))
+    yield Put("gates", {"name": flags_name(origin), "flags": flags, "read_at": now})
+
+
+@transaction("gates", durability="relaxed")
+def not_reached(origin: str, backoff: Backoff, random: float, now: Millis) -> Steps[None]:
+    """The server did not answer a look either: its breaker stays open, longer."""
+    breaker = yield Get("gates", breaker_name(origin))
+    yield Put("gates", opened(breaker, origin, backoff, random, now))
+
+
+@transaction("gates", durability="strict")
+def signed_in(account: str) -> Steps[None]:
+    """Let the account's jobs go again."""
+    yield Delete("gates", hold_name(account))
+
+
+@transaction("gates", durability="relaxed")
+def look_now(now: Millis) -> Steps[None]:
+    """The network is back, it seems: every open breaker looks again at once."""
+    for gate in (yield GetAll("gates")):
+        if "open_until" in gate:
+            yield Put("gates", gate | {"open_until": now, "wait_ms": 0})
+
+
+@transaction("holders", durability="relaxed")
+def read_holder(lock: str) -> Steps[Record | None]:
+    """Who holds a lock, and until when its lease runs."""
+    record: Record | None = yield Get("holders", lock)
+    return record
+
+
+@transaction("holders", durability="relaxed")
+def take_lease(lock: str, holder: str, lease_ms: Millis, now: Millis) -> Steps[bool]:
+    """Take or prolong the lease of a lock if it is ours, free or over."""
+    known: Record | None = yield Get("holders", lock)
+    if known is not None and known["holder"] != holder and now < known["until"] <= now + lease_ms:
+        return False
+    yield Put("holders", {"name": lock, "holder": holder, "until": now + lease_ms})
+    return True
+
+
+@transaction("holders", durability="relaxed")
+def drop_lease(lock: str, holder: str) -> Steps[None]:
+    """Give the lease back if it is ours."""
+    known: Record | None = yield Get("holders", lock)
+    if known is not None and known["holder"] == holder:
+        yield Delete("holders", lock)

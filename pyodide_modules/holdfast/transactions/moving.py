@@ -1,0 +1,61 @@
+"""The one place where a job changes state: the move is checked, sparse index fields follow, and the counters are kept."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from holdfast.lifecycle import Reason, State, check_move
+from holdfast.storage import Get, Put
+
+if TYPE_CHECKING:
+    from holdfast.ports import Millis
+    from holdfast.storage import Record, Steps
+
+
+def read_queue(account: str, queue: str) -> Steps[Record]:
+    """The queue's own record: its last place, and counters that survive restart and pruning."""
+    found: Record | None = yield Get("queues", [account, queue])
+    return found or {
+        "account": account,
+        "queue": queue,
+        "last_place": 0,
+        "states": {},
+        "retries": 0,
+        "failures": {},
+        "last_received_at": None,
+    }
+
+
+def count_in(queue: Record, state: State) -> None:
+    """One more job in this state."""
+    queue["states"][state] = queue["states"].get(state, 0) + 1
+
+
+def move(record: Record, queue: Record, state: State, reason: Reason | None, now: Millis) -> Record:
+    """The record after a move; `queue` is counted along. The caller stores both and promotes the lane.
+
+    Raises:
+        IllegalMoveError: nothing was changed.
+    """
+    before = State(record["state"])
+    check_move(record["id"], before, state, reason)
+    moved = record | {"state": state, "reason": reason, "updated_at": now, "holder": ""}
+    for field in ("ready_at", "lease_until", "expire_by"):
+        moved.pop(field, None)
+    if state not in {State.PENDING, State.PROCESSING}:
+        moved.pop("place", None)
+    if state is State.PENDING and record["expires_at"] is not None:
+        moved["expire_by"] = record["expires_at"]
+    queue["states"][before] -= 1
+    count_in(queue, state)
+    if state is State.FAILED and reason is not None:
+        queue["failures"][reason] = queue["failures"].get(reason, 0) + 1
+    if state is State.COMPLETED:
+        queue["last_received_at"] = now
+    return moved
+
+
+def store(record: Record, queue: Record) -> Steps[None]:
+    """Write what `move` made."""
+    yield Put("jobs", record)
+    yield Put("queues", queue)

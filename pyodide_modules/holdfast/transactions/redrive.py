@@ -1,0 +1,123 @@
+"""What a person does to a job: retry it, cancel it, replace it by a corrected one. Strict: they are told that it is done."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from holdfast.errors import ActionRefusedError, JobNotFoundError
+from holdfast.gates import Gates, breaker_name
+from holdfast.job import may_have_arrived
+from holdfast.lifecycle import REDRIVABLE, Reason, State
+from holdfast.storage import Get, GetAll, Put, transaction
+from holdfast.transactions.enqueue import insert
+from holdfast.transactions.lane import head_of, promote
+from holdfast.transactions.moving import move, read_queue, store
+
+if TYPE_CHECKING:
+    from holdfast.job import Draft
+    from holdfast.ports import Millis
+    from holdfast.storage import Record, Steps
+
+STORES = ("jobs", "bodies", "attachments", "queues", "gates")
+
+
+@transaction(*STORES, durability="strict")
+def retry(account: str, job_id: str, origin: str, now: Millis, *, accept_duplicate: bool) -> Steps[Record]:
+    """Send it again: a waiting head at once, an ended one from the end of its lane, under the same id and key.
+
+    Raises:
+        ActionRefusedError: it is being sent, waits behind another, is held, or may be done twice by a repeat.
+    """
+    record = yield from _find(account, job_id)
+    if record["state"] == State.PENDING:
+        return (yield from _hurry(record, origin, now))
+    if record["state"] not in REDRIVABLE:
+        raise ActionRefusedError(f"Job {job_id!r} is {record['state']}; there is nothing to retry.")
+    if record["reason"] == Reason.OUTCOME_UNKNOWN and not accept_duplicate:
+        raise ActionRefusedError(
+            f"Job {job_id!r} may have arrived, and the server can no longer tell a repeat from a new one. "
+            "Look whether it is there; to send it all the same, retry with accept_duplicate.",
+        )
+    queue = yield from read_queue(account, record["queue"])
+    queue["last_place"] += 1
+    fresh = {"attempts": 0, "no_receipts": 0, "crashes": 0, "run_at": now, "wait_ms": 0, "expires_at": None}
+    if record["reason"] == Reason.OUTCOME_UNKNOWN:
+        fresh["unknown_since"] = None
+    again = move(record | fresh, queue, State.PENDING, None, now) | {"place": queue["last_place"]}
+    yield from store(again, queue)
+    yield from promote(again)
+    yield from _look_now(origin, now)
+    return again
+
+
+@transaction(*STORES, durability="strict")
+def cancel(account: str, job_id: str, now: Millis) -> Steps[Record]:
+    """End it for good. What has been handed to the network may have arrived all the same; the reason says so.
+
+    Raises:
+        ActionRefusedError: it is over already.
+    """
+    record = yield from _find(account, job_id)
+    if record["state"] in {State.COMPLETED, State.CANCELLED}:
+        raise ActionRefusedError(f"Job {job_id!r} is {record['state']}; there is nothing to cancel.")
+    queue = yield from read_queue(account, record["queue"])
+    reason = Reason.IN_FLIGHT if may_have_arrived(record) else Reason.BY_PERSON
+    cancelled = move(record, queue, State.CANCELLED, reason, now)
+    yield from store(cancelled, queue)
+    yield from promote(cancelled)
+    return cancelled
+
+
+@transaction(*STORES, durability="strict")
+def edit(account: str, job_id: str, draft: Draft, now: Millis) -> Steps[Record]:
+    """Put a corrected job in the place of an old one, which is cancelled: new id, new key, one commit.
+
+    Raises:
+        ActionRefusedError: the old one is being sent or over, or nobody knows whether it has arrived.
+    """
+    record = yield from _find(account, job_id)
+    if record["state"] in {State.PROCESSING, State.COMPLETED, State.CANCELLED}:
+        raise ActionRefusedError(f"Job {job_id!r} is {record['state']}; it can no longer be edited.")
+    if may_have_arrived(record):
+        raise ActionRefusedError(
+            f"Job {job_id!r} has been handed to the network and no answer came, so it may have arrived. "
+            "Editing would send a second one. Retry it until the answer is known, or cancel it.",
+        )
+    place = record.get("place")
+    queue = yield from read_queue(account, record["queue"])
+    cancelled = move(record, queue, State.CANCELLED, Reason.REPLACED, now)
+    yield from store(cancelled, queue)
+    yield from insert(draft, place)
+    yield from promote(draft.record)
+    yield from promote(cancelled)
+    return draft.record
+
+
+def _find(account: str, job_id: str) -> Steps[Record]:
+    record: Record | None = yield Get("jobs", job_id)
+    if record is None or record["account"] != account:
+        raise JobNotFoundError(job_id)
+    return record
+
+
+def _hurry(record: Record, origin: str, now: Millis) -> Steps[Record]:
+    """A waiting head goes at once; nobody jumps a lane."""
+    head = yield from head_of(record)
+    if head is not None and head["id"] != record["id"]:
+        raise ActionRefusedError(f"Job {record['id']!r} waits behind {head['id']!r} in its lane; retry that one.")
+    gates = Gates.of((yield GetAll("gates")))
+    if gates.held(record["account"]):
+        raise ActionRefusedError("The server wants this account to sign in first; then it goes by itself.")
+    if gates.switched_off(origin, record["queue"], record["type"]):
+        raise ActionRefusedError("The server has asked to send nothing of this kind for now; it goes when that ends.")
+    hurried = record | {"run_at": now, "wait_ms": 0, "ready_at": now, "updated_at": now}
+    yield Put("jobs", hurried)
+    yield from _look_now(origin, now)
+    return hurried
+
+
+def _look_now(origin: str, now: Millis) -> Steps[None]:
+    """An open breaker looks at the server again at once."""
+    breaker = yield Get("gates", breaker_name(origin))
+    if breaker is not None:
+        yield Put("gates", breaker | {"open_until": now, "wait_ms": 0})
