@@ -192,7 +192,14 @@ globalThis.holdfastInbox ??= (() => {
     },
 
     /** All entries not yet taken in, oldest first. @returns {Promise<Entry[]>} */
-    list: () => read((tx) => tx.objectStore("entries").getAll()),
+    list: (/** @type {number | undefined} */ limit) => read((tx) => tx.objectStore("entries").getAll(undefined, limit)),
+
+    /** For Python, once their jobs are committed. @param {number[]} positions */
+    remove: (positions) =>
+      run("readwrite", "relaxed", (tx) => {
+        for (const position of positions) tx.objectStore("entries").delete(position);
+      }),
+
 
     /** @returns {Promise<number>} */
     count: () => read((tx) => tx.objectStore("entries").count()),

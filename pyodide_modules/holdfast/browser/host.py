@@ -1,0 +1,65 @@
+"""Starting an outbox in a browser context: the ports for this very runtime, and in a page the leader and its wakes."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Literal
+
+import js
+
+from holdfast.browser.channel import BrowserChannel
+from holdfast.browser.clock import BrowserClock, BrowserEntropy
+from holdfast.browser.idb import IndexedDBStore
+from holdfast.browser.inbox import BrowserInbox
+from holdfast.browser.locks import WebLocks
+from holdfast.browser.net import BrowserTransport
+from holdfast.browser.wake import BrowserWakeup, on_return
+from holdfast.leader import Leader
+from holdfast.leases import LeaseLocks
+from holdfast.ports import Ports
+
+if TYPE_CHECKING:
+    from holdfast.outbox import Outbox
+    from holdfast.ports import Locks
+
+_tasks: set[asyncio.Task[Any]] = set()
+
+
+async def start(outbox: Outbox, *, role: Literal["page", "worker"]) -> None:
+    """Open the outbox here. A page also stands for leader, drains on its wakes, and drains once at its start."""
+    store = IndexedDBStore(f"holdfast:{outbox.name}")
+    clock, entropy = BrowserClock(), BrowserEntropy()
+    locks: Locks = WebLocks() if hasattr(js.navigator, "locks") else LeaseLocks(store, clock, entropy)
+    ports = Ports(
+        store=store,
+        inbox=BrowserInbox(),
+        transport=BrowserTransport(),
+        locks=locks,
+        clock=clock,
+        entropy=entropy,
+        channel=BrowserChannel(outbox.name),
+        wakeup=BrowserWakeup(),
+    )
+    await outbox.open(ports)
+    if role == "page":
+        on_return(lambda: _keep(outbox.drain(look_now=True)))
+        _keep(Leader(ports, outbox.name, lambda: _next_wake(outbox)).run())
+
+
+async def _next_wake(outbox: Outbox) -> int | None:
+    drained = await outbox.drain()
+    wake_at: int | None = drained["next_wake_at"]
+    return wake_at
+
+
+def _keep(work: Any) -> None:
+    """Let it run; the event loop itself holds tasks only weakly."""
+    task = asyncio.ensure_future(work)
+    _tasks.add(task)
+
+    def ended(done: asyncio.Task[Any]) -> None:
+        _tasks.discard(done)
+        if not done.cancelled():
+            done.exception()  # storage that failed for this look is opened anew by the next one
+
+    task.add_done_callback(ended)

@@ -1,0 +1,125 @@
+"""The network as the `Transport` port: XMLHttpRequest in a page, which tells of upload progress, `fetch` in a worker."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+import js
+from pyodide.ffi import JsException, create_proxy
+
+from holdfast.ports import Answer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from holdfast.ports import Millis, Request
+
+ANSWER_LIMIT = 100_000
+"""Characters of an answer that are looked at: receipts and problem documents are small."""
+TOLD = ("idempotency-key", "retry-after", "content-type")
+"""The headers an outcome depends on."""
+
+
+class BrowserTransport:
+    """Sends with the browser's own cookies for this origin; nothing secret passes through here."""
+
+    async def send(self, request: Request, progress: Callable[[int, int], None]) -> Answer:
+        """One attempt; cancelling the task aborts it."""
+        if hasattr(js, "XMLHttpRequest"):
+            return await _send_by_xhr(request, progress)
+        return await _send_by_fetch(request)
+
+    async def fetch_json(self, url: str, timeout_ms: Millis) -> Any:
+        """A fresh document; None if there is no answer in time, or not one of JSON."""
+        options = {"cache": "no-store", "headers": {"Accept": "application/json"}}
+        try:
+            async with asyncio.timeout(timeout_ms / 1_000):
+                response = await _fetch(url, options)
+                return json.loads(await response.text()) if response.ok else None
+        except (JsException, TimeoutError, ValueError):
+            return None
+
+
+async def _send_by_xhr(request: Request, progress: Callable[[int, int], None]) -> Answer:
+    answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+    xhr = js.XMLHttpRequest.new()
+
+    def settle(answer: Answer) -> None:
+        if not answered.done():
+            answered.set_result(answer)
+
+    def loaded(_event: Any) -> None:
+        headers = {name: value for name in TOLD if (value := xhr.getResponseHeader(name)) is not None}
+        settle(Answer(int(xhr.status), headers, str(xhr.responseText)[:ANSWER_LIMIT]))
+
+    def told(event: Any) -> None:
+        if event.lengthComputable:
+            progress(int(event.loaded), int(event.total))
+
+    listeners = {
+        "load": create_proxy(loaded),
+        "error": create_proxy(lambda _event: settle(Answer(failure="network"))),
+        "timeout": create_proxy(lambda _event: settle(Answer(failure="timeout"))),
+        "abort": create_proxy(lambda _event: settle(Answer(failure="aborted"))),
+    }
+    on_progress = create_proxy(told)
+    for event, listener in listeners.items():
+        xhr.addEventListener(event, listener)
+    xhr.upload.addEventListener("progress", on_progress)
+    xhr.open(request.method, request.url)
+    xhr.timeout = request.timeout_ms
+    for name, value in _headers(request).items():
+        xhr.setRequestHeader(name, value)
+    xhr.send(_body(request))
+    try:
+        return await answered
+    finally:
+        if not answered.done() or answered.cancelled():
+            xhr.abort()
+        for event, listener in listeners.items():
+            xhr.removeEventListener(event, listener)
+            listener.destroy()
+        xhr.upload.removeEventListener("progress", on_progress)
+        on_progress.destroy()
+
+
+async def _send_by_fetch(request: Request) -> Answer:
+    controller = js.AbortController.new()
+    options = {"method": request.method, "headers": _headers(request), "credentials": "same-origin", "cache": "no-store"}
+    try:
+        async with asyncio.timeout(request.timeout_ms / 1_000):
+            response = await _fetch(request.url, options, body=_body(request), signal=controller.signal)
+            headers = {name: value for name in TOLD if (value := response.headers.get(name)) is not None}
+            return Answer(int(response.status), headers, str(await response.text())[:ANSWER_LIMIT])
+    except JsException:
+        return Answer(failure="network")
+    except TimeoutError:
+        return Answer(failure="timeout")
+    finally:
+        controller.abort()
+
+
+async def _fetch(url: str, options: dict[str, Any], **handles: Any) -> Any:
+    given = js.JSON.parse(json.dumps(options))
+    for name, handle in handles.items():
+        setattr(given, name, handle)
+    return await js.fetch(url, given)
+
+
+def _headers(request: Request) -> dict[str, str]:
+    """A form's own boundary is the browser's to write, so only JSON names its type."""
+    return request.headers if request.parts else {**request.headers, "Content-Type": "application/json"}
+
+
+def _body(request: Request) -> Any:
+    if not request.parts:
+        return json.dumps(request.payload)
+    form = js.FormData.new()
+    fields = request.payload if isinstance(request.payload, dict) else {"payload": request.payload}
+    for name, value in fields.items():
+        form.append(name, value if isinstance(value, str) else json.dumps(value))
+    for part in request.parts:
+        form.append(part.field, part.handle, part.name)
+    return form
