@@ -9,6 +9,7 @@ import js
 
 from holdfast.browser.channel import BrowserChannel
 from holdfast.browser.clock import BrowserClock, BrowserEntropy
+from holdfast.browser.files import from_js
 from holdfast.browser.idb import IndexedDBStore
 from holdfast.browser.inbox import BrowserInbox
 from holdfast.browser.locks import WebLocks
@@ -16,6 +17,7 @@ from holdfast.browser.net import BrowserTransport
 from holdfast.browser.wake import BrowserWakeup, on_return
 from holdfast.leader import Leader
 from holdfast.leases import LeaseLocks
+from holdfast.messages import dispatch
 from holdfast.ports import Ports
 
 if TYPE_CHECKING:
@@ -44,6 +46,11 @@ async def start(outbox: Outbox, *, role: Literal["page", "worker"]) -> None:
     if role == "page":
         on_return(lambda: _keep(outbox.drain(look_now=True)))
         _keep(Leader(ports, outbox.name, lambda: _next_wake(outbox)).run())
+
+
+async def answer(outbox: Outbox, message: str, files: Any = ()) -> str:
+    """Answer one message of JavaScript; `files` are `[field, Blob]` pairs, as in the inbox."""
+    return await dispatch(outbox, message, from_js(files))
 
 
 async def _next_wake(outbox: Outbox) -> int | None:
