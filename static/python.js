@@ -60,16 +60,20 @@ const restored = async (/** @type {object} */ options) => {
   return python;
 };
 
+// micropip goes once it has done its work: a restored heap has lost its files, and who wants it later loads it as ever.
 const PREPARE = `
-import importlib, sys
-sys.path.extend(path for path in wheels if path not in sys.path)
-async def prepare():
-    if packages:
-        import micropip
-        await micropip.install(packages, deps=False)
-    for name in preload:
-        importlib.import_module(name)
-await prepare()
+import gc, importlib, sys
+sys.path.extend(wheels)
+if packages:
+    import micropip
+    await micropip.install([f"emfs:{path}" for path in packages], deps=False)
+    sys.path.extend(packages)
+    del micropip
+    for name in [name for name in sys.modules if name.partition(".")[0] == "micropip"]:
+        del sys.modules[name]
+for name in preload:
+    importlib.import_module(name)
+gc.collect()
 `;
 
 const plain = async (/** @type {object} */ options) => {
@@ -81,7 +85,7 @@ const plain = async (/** @type {object} */ options) => {
   if (config.packages.length) await python.loadPackage("micropip", { messageCallback: () => {} });
   const globals = python.toPy({
     wheels: config.wheels.map(nameOf),
-    packages: config.packages.map((/** @type {string} */ url) => `emfs:${nameOf(url)}`),
+    packages: config.packages.map(nameOf),
     preload: config.preload,
   });
   await python.runPythonAsync(PREPARE, { globals });
@@ -116,6 +120,8 @@ export const startFresh = async (options = {}) => {
   const begun = performance.now();
   let heap = null;
   try {
+    // A restored heap has no files of packages; Pyodide refuses to write one down that says it has.
+    for (const name of Object.keys(python.loadedPackages)) delete python.loadedPackages[name];
     heap = python.makeMemorySnapshot();
   } catch {
     // Something in the heap cannot be written down: no snapshot, nothing else lost.
