@@ -5,12 +5,12 @@ state is in `words.py`.
 """
 
 import string
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import date, datetime, tzinfo
 from typing import Any, Final
 
-from holdfast.lifecycle import Reason, State
+from holdfast.lifecycle import State
 
 from app.forms import megabytes
 from app.words import Action, Look, Tone, look
@@ -73,22 +73,30 @@ def title(row: Row) -> str:
     return str((row.get("summary") or {}).get("site") or "").strip() or "Without a site"
 
 
-def described(row: Row, *, now_ms: int, zone: tzinfo | None, before: Sequence[str] = (), sent: tuple[int, int] | None = None) -> Look:
+def described(
+    row: Row, *, now_ms: int, zone: tzinfo | None = None, goes_after: str = "", sent: tuple[int, int] | None = None,
+) -> Look:
     """The look of a row with its facts filled in.
 
-    `before` are the titles of the jobs that go first, the nearest last; `sent` are the bytes handed over and in all.
+    `goes_after` is the title of the job before it in its lane; `sent` are the bytes handed over and in all.
     """
     shown = look(row)
     if shown.pill == "Waiting to retry in {wait}" and row["run_at"] <= now_ms:
         shown = replace(shown, pill="Retrying now")
-    facts = _Facts(row, now_ms, zone, before, sent)
-    return replace(shown, pill=_fill(shown.pill, facts), line=_fill(shown.line, facts))
+    known = _Facts(row, now_ms, zone, goes_after, sent)
+    actions = tuple(action for action in shown.actions if action is not Action.EDIT or not may_have_arrived(row))
+    return replace(shown, pill=_fill(shown.pill, known), line=_fill(shown.line, known), actions=actions)
 
 
-def facts(row: Row, *, now_ms: int, zone: tzinfo | None) -> list[tuple[str, str]]:
+def may_have_arrived(row: Row) -> bool:
+    """Whether it was handed to the network and nobody knows what became of it: editing would make a second one."""
+    return row.get("unknown_since") is not None
+
+
+def facts(row: Row, *, now_ms: int, zone: tzinfo | None = None) -> list[tuple[str, str]]:
     """The facts below a row of the Outbox, each with its name."""
     found = [("Saved", moment(row["created_at"], now_ms, zone))]
-    if not row.get("inbox") and row["state"] != State.CANCELLED:
+    if row["state"] != State.CANCELLED:
         found.append(("Attempts used", f"{row['attempts']} of {row.get('max_attempts') or 8}"))
     if row["state"] == State.PENDING and row.get("waits") == "retry" and row["run_at"] > now_ms:
         found.append(("Next try", f"{local(row['run_at'], zone):%H:%M:%S}"))
@@ -98,8 +106,8 @@ def facts(row: Row, *, now_ms: int, zone: tzinfo | None) -> list[tuple[str, str]
 class _Facts:
     """The facts a sentence may name, looked up as they are needed."""
 
-    def __init__(self, row: Row, now_ms: int, zone: tzinfo | None, before: Sequence[str], sent: tuple[int, int] | None) -> None:
-        self._row, self._now, self._zone, self._before, self._sent = row, now_ms, zone, before, sent
+    def __init__(self, row: Row, now_ms: int, zone: tzinfo | None, goes_after: str, sent: tuple[int, int] | None) -> None:
+        self._row, self._now, self._zone, self._goes_after, self._sent = row, now_ms, zone, goes_after, sent
         self._said: dict[str, Any] = row.get("said") or {}
 
     def __getitem__(self, name: str) -> str:
@@ -115,7 +123,7 @@ class _Facts:
         return time_or_day(self._row["updated_at"], self._now, self._zone)
 
     def sent(self) -> str:
-        return moment(self._row.get("sent_at") or self._row["updated_at"], self._now, self._zone)
+        return moment(self._row.get("unknown_since") or self._row["updated_at"], self._now, self._zone)
 
     def expired(self) -> str:
         return moment(self._row.get("expires_at") or self._row["updated_at"], self._now, self._zone)
@@ -155,11 +163,10 @@ class _Facts:
         return words[0].lower() + words[1:]
 
     def before(self) -> str:
-        if not self._before:
-            return "Another goes before it."
-        if len(self._before) == 1:
-            return f"Goes after “{self._before[0]}”, in the order they were saved."
-        return f"{len(self._before)} go before it."
+        ahead = self._row.get("ahead") or 0
+        if ahead == 1 and self._goes_after:
+            return f"Goes after “{self._goes_after}”, in the order they were saved."
+        return f"{ahead:,} go before it." if ahead > 1 else "Another goes before it."
 
     def percent(self) -> str:
         return f" {_percent(self._sent)} %" if self._sent else ""
@@ -168,7 +175,8 @@ class _Facts:
         if not self._sent:
             return "It counts as received only when the server says so."
         done, total = self._sent
-        return f"{done / 1_000_000:.1f} of {megabytes(total)} handed to the network. It counts as received only when the server says so."
+        handed = f"{done / 1_000_000:.1f} of {megabytes(total)} handed to the network."
+        return f"{handed} It counts as received only when the server says so."
 
 
 def _percent(sent: tuple[int, int]) -> int:
@@ -228,7 +236,8 @@ def nothing_waits(last_received_ms: int | None, now_ms: int, zone: tzinfo | None
 
 def waited(rows: Iterable[Row], now_ms: int, zone: tzinfo | None) -> str:
     """The warning about work that has been unsent for three days; empty if there is none."""
-    old = [row["created_at"] for row in rows if look(row).tone in ("waiting", "moving", "yours") and now_ms - row["created_at"] >= THREE_DAYS_MS]
+    unsent = [row["created_at"] for row in rows if look(row).tone not in ("received", "ended")]
+    old = [created_at for created_at in unsent if now_ms - created_at >= THREE_DAYS_MS]
     if not old:
         return ""
     since = day(local(min(old), zone).date(), local(now_ms, zone).date())
@@ -264,16 +273,4 @@ def tab_line(capabilities: dict[str, Any]) -> str:
 
 def confirm_cancel(row: Row) -> str:
     """The question before cancelling what may have left; empty where none is needed."""
-    return "It may have arrived. Cancel anyway?" if row["state"] == State.PROCESSING or row.get("may_have_arrived") else ""
-
-
-def actions(row: Row, shown: Look) -> tuple[Action, ...]:
-    """The actions of a row; what nobody knows to have arrived cannot be edited into a second one."""
-    if row.get("may_have_arrived"):
-        return tuple(action for action in shown.actions if action is not Action.EDIT)
-    return shown.actions
-
-
-def is_shown(row: Row) -> bool:
-    """Whether a job has a row in the Outbox: not the old version of an edited one."""
-    return not (row["state"] == State.CANCELLED and row.get("reason") == Reason.REPLACED)
+    return "It may have arrived. Cancel anyway?" if row["state"] == State.PROCESSING or may_have_arrived(row) else ""

@@ -24,7 +24,6 @@ class Action(StrEnum):
     LOOK = "look"
     SEND_AGAIN = "send-again"
     SEND_ANYWAY = "send-anyway"
-    START_AGAIN = "reload"
     EXPORT = "export"
 
 
@@ -37,7 +36,6 @@ LABELS: Final[dict[Action, str]] = {
     Action.LOOK: "Look in the list",
     Action.SEND_AGAIN: "Send again",
     Action.SEND_ANYWAY: "Send anyway",
-    Action.START_AGAIN: "Start again",
     Action.EXPORT: "Export",
 }
 
@@ -57,8 +55,6 @@ _AGAIN: Final = (Action.RETRY, Action.CANCEL)
 _CORRECT: Final = (Action.EDIT, Action.RETRY, Action.CANCEL)
 
 SAVED: Final = Look("waiting", "Saved on this device", "device", "It is sent by itself.", (Action.CANCEL,))
-INBOX: Final = replace(SAVED, actions=())
-"""Raw, not yet taken in: there is no job to act on."""
 _RETRYING: Final = Look("waiting", "Waiting to retry in {wait}", "retry", "", _AGAIN)
 _SIGNED_OUT: Final = Look(
     "yours", "Waiting for sign-in", "sign-in", "Goes out after sign-in. No attempt was used.", (Action.SIGN_IN, Action.CANCEL),
@@ -148,16 +144,10 @@ BECAUSE: Final[dict[Reason | None, str]] = {
 }
 """Why a pending job waits for its retry."""
 
-NOT_SENDING: Final = frozenset({Reason.REPLACED})
-"""Cancelled jobs that need no row of their own: another shows the same inspection."""
-
-
 def look(row: dict[str, Any]) -> Look:
     """The look of a job row: total over every state, reason and wait, and over those of a newer version."""
     state, reason, waits = row["state"], row.get("reason"), row.get("waits")
     if state == State.PENDING:
-        if row.get("inbox"):
-            return INBOX
         shown = WAITS.get(waits, SAVED)
         return replace(shown, line=BECAUSE.get(reason, BECAUSE[None])) if shown is _RETRYING else shown
     known = ENDS.get((state, reason))

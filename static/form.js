@@ -142,6 +142,8 @@ form.addEventListener("app:fill", (event) => fill(/** @type {CustomEvent} */ (ev
 // ── the draft ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /** True while this tab is the one that keeps the draft: two tabs would write over each other. */
+/** The worker has just taken the form's own POST and brought us back: the draft is what it took. */
+const taken = new URLSearchParams(location.search).has("saved");
 let mine = false;
 let touched = false;
 let timer = 0;
@@ -190,8 +192,9 @@ const restore = async () => {
 };
 
 const own = async () => {
-  await restore().catch(() => {});
+  if (!taken) await restore().catch(() => {});
   mine = true;
+  if (taken && !touched) forget();
   if (touched) keepSoon();
   return new Promise(() => {});
 };

@@ -81,8 +81,8 @@ const arrived = new URLSearchParams(location.search).get("saved");
 if (arrived !== null) {
   // The worker took the form's own POST and sent us here; the address is no place to keep that.
   history.replaceState(null, "", location.pathname + location.hash);
-  inbox.get("draft:inspection.create").then((draft) => showSaved(draft?.fields?.find(([name]) => name === "site")?.[1] ?? ""), () => showSaved(""));
-  forget();
+  showSaved("");
+  saved.focus();
 }
 
 // ── the inbox as rows ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -173,7 +173,7 @@ const note = (/** @type {string} */ words) => {
 const exportAll = async () => {
   try {
     const data = await holdfast.export({ timeout_ms: 60_000 });
-    const count = data.jobs.length + data.inbox.length;
+    const count = (data.jobs?.length ?? 0) + (data.inbox?.length ?? 0);
     if (count === 0) return note("Nothing is unsent, so there is nothing to export.");
     const link = document.createElement("a");
     link.href = URL.createObjectURL(new Blob([JSON.stringify(data, null, 1)], { type: "application/json" }));

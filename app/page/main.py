@@ -1,0 +1,278 @@
+"""The page: start the outbox, show what it says, pass on what the person does. Words are in `app/`, drawing in `screens`."""
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import js
+from holdfast.browser import host
+from holdfast.errors import HoldfastError
+from pyodide.ffi import create_proxy
+
+from app import sentences
+from app.jobs import outbox
+from app.page import dom
+from app.page.form import InspectionFormView
+from app.page.received import Received
+from app.page.screens import GONE, KEEP, ListScreen, Moment, OutboxScreen, draw_header, draw_sites
+from app.words import Action
+
+LIMIT = 200
+GATHER_MS = 600
+TICK_MS = 1_000
+LOOK_EVERY_MS = 60_000
+
+_tasks: set[asyncio.Future[Any]] = set()
+
+
+def start() -> None:
+    """Take over the page. Called once, by the page's one line of Python."""
+    _run(_start())
+
+
+async def _start() -> None:
+    try:
+        await host.start(outbox, role="page")
+        page = Page()
+        await page.refresh()
+    except Exception as error:
+        # Whatever it was: the page goes on without Python, says why, and the inbox keeps what is saved.
+        js.holdfast.pythonFailed(str(error))
+        raise
+    js.holdfast.connect(create_proxy(_answer))
+    page.begin()
+
+
+async def _answer(message: str, files: Any) -> str:
+    return await host.answer(outbox, message, files)
+
+
+def _run(work: Coroutine[Any, Any, Any]) -> None:
+    task = asyncio.ensure_future(work)
+    _tasks.add(task)
+    task.add_done_callback(_tasks.discard)
+
+
+class Page:
+    """What is on the screens now, and who asked for what."""
+
+    def __init__(self) -> None:
+        self._form = InspectionFormView(outbox)
+        self._list = ListScreen()
+        self._outbox = OutboxScreen()
+        self._received = Received()
+        self._jobs: dict[str, dict[str, Any]] = {}
+        self._sent: dict[str, tuple[int, int]] = {}
+        self._asked: set[str] = set()
+        self._answers: dict[str, str] = {}
+        self._before: dict[str, dict[str, Any]] | None = None
+        self._last_received_ms: int | None = None
+        self._facts: dict[str, Any] = {}
+        self._wants_refresh = False
+        self._refreshing = False
+        self._gathering = False
+        self._wake_at: int | None = None
+
+    def begin(self) -> None:
+        """Listen, and look at the server for the first time."""
+        outbox.listen(self._heard)
+        dom.listen(js.document, "click", self._pressed)
+        dom.listen(js.window, "hashchange", lambda _event: self._look_if_listed())
+        dom.listen(js.window, "online", lambda _event: self._look())
+        dom.listen(js.window, "offline", lambda _event: self._draw())
+        dom.listen(js.document, "visibilitychange", lambda _event: js.document.hidden or self._look())
+        dom.every(TICK_MS, self._tick)
+        dom.every(LOOK_EVERY_MS, self._look_if_listed)
+        self._look()
+        _run(self._learn_facts())
+        self._ask_again()
+
+    async def refresh(self) -> None:
+        """Read all jobs and show them."""
+        rows = await outbox.jobs(limit=LIMIT)
+        stats = await outbox.stats()
+        self._jobs = {row["id"]: row for row in rows}
+        self._last_received_ms = stats["last_received_at"]
+        self._sent = {job: sent for job, sent in self._sent.items() if self._state(job) == "processing"}
+        self._asked = {job for job in self._asked if self._state(job) in ("pending", "processing", "failed")}
+        self._draw()
+        if self._before is None:
+            self._before = self._jobs
+
+    # Hearing
+
+    def _heard(self, event: dict[str, Any]) -> None:
+        kind = event.get("kind")
+        if kind == "progress":
+            self._sent[event["id"]] = (event["sent"], event["total"])
+            self._draw()
+        elif kind in ("change", "inbox", "drained"):
+            if kind == "drained":
+                self._wake_at = event.get("wake_at")
+            for job_id in event.get("ids", ()):
+                self._answers.pop(job_id, None)
+            self._ask_again()
+
+    def _ask_again(self) -> None:
+        """Refresh soon; many wishes are one refresh."""
+        self._wants_refresh = True
+        if not self._refreshing:
+            self._refreshing = True
+            _run(self._refresh_while_wanted())
+
+    async def _refresh_while_wanted(self) -> None:
+        try:
+            while self._wants_refresh:
+                self._wants_refresh = False
+                await self.refresh()
+                self._gather()
+        finally:
+            self._refreshing = False
+
+    def _gather(self) -> None:
+        if not self._gathering:
+            self._gathering = True
+            _run(self._announce())
+
+    async def _announce(self) -> None:
+        await asyncio.sleep(GATHER_MS / 1_000)
+        self._gathering = False
+        politely, at_once = sentences.news(self._before or {}, self._jobs)
+        self._before = self._jobs
+        if politely:
+            dom.by_id("status").textContent = politely
+            self._look()
+        if at_once:
+            dom.by_id("alarm").textContent = at_once
+
+    def _tick(self) -> None:
+        if not js.document.hidden and any(job.get("waits") in ("retry", "time", "network") for job in self._jobs.values()):
+            self._draw()
+
+    def _look_if_listed(self) -> None:
+        if js.document.body.dataset.screen != "outbox" and not js.document.hidden:
+            self._look()
+
+    def _look(self) -> None:
+        _run(self._look_at_server())
+
+    async def _look_at_server(self) -> None:
+        await self._received.look()
+        self._draw()
+
+    async def _learn_facts(self) -> None:
+        facts = await js.holdfast.capabilities()
+        self._facts = json.loads(js.JSON.stringify(facts))
+        self._draw()
+
+    # Drawing
+
+    def _state(self, job_id: str) -> str | None:
+        job = self._jobs.get(job_id)
+        return job["state"] if job else None
+
+    def _draw(self) -> None:
+        now = dom.now_ms()
+        received = self._received
+        moment = Moment(
+            now_ms=now,
+            jobs=self._jobs,
+            sent=self._sent,
+            asked=frozenset(self._asked),
+            answers=self._answers,
+            received=tuple(received.items.values()),
+            last_received_ms=self._last_received_ms,
+        )
+        as_of = f"List as of {sentences.moment(received.as_of, now, None)}." if received.as_of else ""
+        self._list.draw(
+            moment, loaded=received.as_of is not None, failed=received.failed, as_of=as_of, older=received.has_older,
+        )
+        self._outbox.draw(moment)
+        draw_header(moment)
+        draw_sites(moment)
+        self._draw_banners(moment)
+
+    def _draw_banners(self, moment: Moment) -> None:
+        jobs = list(moment.jobs.values())
+        facts = self._facts
+        waited = sentences.waited(jobs, moment.now_ms, None)
+        dom.write(dom.part(dom.by_id("three-days"), "words"), waited)
+        dom.show(dom.by_id("three-days"), bool(waited))
+        held = any(job.get("waits") == "sign-in" for job in jobs)
+        dom.show(dom.by_id("signed-out"), held)
+        silent = js.navigator.onLine and any(job.get("waits") == "network" for job in jobs)
+        left = self._wake_at - moment.now_ms if self._wake_at is not None else 0
+        next_look = f"; the next look is in {sentences.span(left)}" if left > 0 else ""
+        dom.write(dom.part(dom.by_id("silent"), "next"), next_look)
+        dom.show(dom.by_id("silent"), bool(silent))
+        unsent = any(moment.look(job).tone not in ("received", "ended") for job in jobs)
+        dom.show(dom.by_id("not-persistent"), unsent and facts.get("persisted") is False)
+        wiped = facts.get("wiped_after")
+        if wiped:
+            dom.write(dom.part(dom.by_id("wiped"), "when"), f"some time after {sentences.moment(wiped, moment.now_ms, None)}")
+        dom.show(dom.by_id("wiped"), bool(wiped))
+        line = dom.by_id("tab-line")
+        dom.write(dom.find(line, "span"), sentences.tab_line(facts) if facts else "")
+        dom.show(line, bool(facts))
+
+    # Doing
+
+    def _pressed(self, event: Any) -> None:
+        button = event.target.closest("[data-do]")
+        if button is None:
+            return
+        do = button.dataset.do
+        row = button.closest("[data-job-id]")
+        if row is not None and row.closest("#outbox") is not None and do in self._verbs:
+            _run(self._do(do, row.dataset.jobId))
+        elif do == "older":
+            _run(self._look_further_back())
+        elif do == "understood":
+            self._facts.pop("wiped_after", None)
+            _run(host.forget_wipe(outbox))
+            self._draw()
+        elif do == "sign-in":
+            _run(outbox.signed_in())
+
+    @property
+    def _verbs(self) -> dict[str, Callable[[str], Coroutine[Any, Any, Any]]]:
+        return {
+            Action.CANCEL: self._cancel,
+            GONE: self._cancel_surely,
+            KEEP: self._keep,
+            Action.RETRY: outbox.retry,
+            Action.SEND_ANYWAY: outbox.retry,
+            Action.SEND_AGAIN: lambda job_id: outbox.retry(job_id, accept_duplicate=True),
+            Action.EDIT: lambda job_id: self._form.edit(job_id, sentences.title(self._jobs[job_id])),
+        }
+
+    async def _do(self, do: str, job_id: str) -> None:
+        self._answers.pop(job_id, None)
+        try:
+            await self._verbs[do](job_id)
+        except HoldfastError as error:
+            self._answers[job_id] = str(error)
+            dom.by_id("status").textContent = str(error)
+            self._draw()
+
+    async def _cancel(self, job_id: str) -> None:
+        if not sentences.confirm_cancel(self._jobs[job_id]):
+            await outbox.cancel(job_id)
+            return
+        self._asked.add(job_id)
+        self._draw()
+        dom.by_id(f"outbox-{job_id}").closest("li").querySelector(f'[data-do="{KEEP}"]').focus()
+
+    async def _cancel_surely(self, job_id: str) -> None:
+        self._asked.discard(job_id)
+        await outbox.cancel(job_id)
+
+    async def _keep(self, job_id: str) -> None:
+        self._asked.discard(job_id)
+        self._draw()
+        dom.by_id(f"outbox-{job_id}").focus()
+
+    async def _look_further_back(self) -> None:
+        await self._received.look_further_back()
+        self._draw()
