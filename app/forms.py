@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 import fastjsonschema
+
 from holdfast.routes import Violation
 
 TEXT_LIMITS: Final[dict[str, int]] = {"site": 200, "notes": 10_000, "label": 200}
@@ -190,7 +191,9 @@ def _photo_violations(files: Sequence[Mapping[str, Any]]) -> list[Violation]:
         broken.append(Violation("/photos", f"Keep to {PHOTO_LIMIT} photos: remove {excess}."))
     total = sum(file["size"] for file in files)
     if total > PHOTOS_BYTES_LIMIT:
-        words = f"The photos have {megabytes(total)} together; {megabytes(PHOTOS_BYTES_LIMIT)} can be sent. Remove some."
+        words = (
+            f"The photos have {megabytes(total)} together; {megabytes(PHOTOS_BYTES_LIMIT)} can be sent. Remove some."
+        )
         broken.append(Violation("/photos", words))
     for index, file in enumerate(files):
         if file["field"] != "photos":

@@ -2,9 +2,8 @@
 
 from typing import Final
 
-from holdfast import Outbox
-
 from app import forms
+from holdfast import Outbox
 
 outbox: Final = Outbox("reference", app_version=1)
 outbox.route(

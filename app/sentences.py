@@ -10,10 +10,9 @@ from dataclasses import replace
 from datetime import date, datetime, tzinfo
 from typing import Any, Final
 
-from holdfast.lifecycle import State
-
 from app.forms import megabytes
 from app.words import Action, Look, Tone, look
+from holdfast.lifecycle import State
 
 MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 THREE_DAYS_MS: Final = 3 * 86_400_000
@@ -74,7 +73,12 @@ def title(row: Row) -> str:
 
 
 def described(
-    row: Row, *, now_ms: int, zone: tzinfo | None = None, goes_after: str = "", sent: tuple[int, int] | None = None,
+    row: Row,
+    *,
+    now_ms: int,
+    zone: tzinfo | None = None,
+    goes_after: str = "",
+    sent: tuple[int, int] | None = None,
 ) -> Look:
     """The look of a row with its facts filled in.
 
@@ -106,7 +110,9 @@ def facts(row: Row, *, now_ms: int, zone: tzinfo | None = None) -> list[tuple[st
 class _Facts:
     """The facts a sentence may name, looked up as they are needed."""
 
-    def __init__(self, row: Row, now_ms: int, zone: tzinfo | None, goes_after: str, sent: tuple[int, int] | None) -> None:
+    def __init__(
+        self, row: Row, now_ms: int, zone: tzinfo | None, goes_after: str, sent: tuple[int, int] | None
+    ) -> None:
         self._row, self._now, self._zone, self._goes_after, self._sent = row, now_ms, zone, goes_after, sent
         self._said: dict[str, Any] = row.get("said") or {}
 

@@ -57,7 +57,11 @@ _CORRECT: Final = (Action.EDIT, Action.RETRY, Action.CANCEL)
 SAVED: Final = Look("waiting", "Saved on this device", "device", "It is sent by itself.", (Action.CANCEL,))
 _RETRYING: Final = Look("waiting", "Waiting to retry in {wait}", "retry", "", _AGAIN)
 _SIGNED_OUT: Final = Look(
-    "yours", "Waiting for sign-in", "sign-in", "Goes out after sign-in. No attempt was used.", (Action.SIGN_IN, Action.CANCEL),
+    "yours",
+    "Waiting for sign-in",
+    "sign-in",
+    "Goes out after sign-in. No attempt was used.",
+    (Action.SIGN_IN, Action.CANCEL),
 )
 _NO_NETWORK: Final = Look("waiting", "Waiting for network", "offline", "Being offline uses up no attempt.", _AGAIN)
 
@@ -71,48 +75,72 @@ ENDS: Final[dict[tuple[State, Reason | None], Look]] = {
     (State.COMPLETED, None): Look("received", "Received {received}", "received"),
     (State.FAILED, Reason.REFUSED): _failed("The server refused it: {refusal}", *_CORRECT),
     (State.FAILED, Reason.EXHAUSTED): _failed(
-        "All {max} attempts are used; {last}. Retry later: it starts again at 0 of {max}.", *_AGAIN,
+        "All {max} attempts are used; {last}. Retry later: it starts again at 0 of {max}.",
+        *_AGAIN,
     ),
     (State.FAILED, Reason.INVALID): _failed(
-        "Saved before its rules could be checked: {violation}", Action.EDIT, Action.CANCEL,
+        "Saved before its rules could be checked: {violation}",
+        Action.EDIT,
+        Action.CANCEL,
     ),
     (State.FAILED, Reason.NO_RECEIPT): _failed(
         "Answers came, but none from the server of Holdfast, as where a network wants a sign-in of its own. "
-        "Open that network’s page, then retry.", *_AGAIN,
+        "Open the page of that network, then retry.",
+        *_AGAIN,
     ),
     (State.FAILED, Reason.UNKNOWN_TYPE): _failed(
-        "This version of Holdfast cannot read it. Update, then retry.", Action.UPDATE, Action.RETRY,
+        "This version of Holdfast cannot read it. Update, then retry.",
+        Action.UPDATE,
+        Action.RETRY,
     ),
     (State.FAILED, Reason.UNDECODABLE): _failed(
-        "Its record on this device is damaged and cannot be read. What is left of it is in the export.", Action.EXPORT,
+        "Its record on this device is damaged and cannot be read. What is left of it is in the export.",
+        Action.EXPORT,
     ),
     (State.FAILED, Reason.OUTCOME_UNKNOWN): Look(
-        "yours", "Outcome unknown", "unknown",
+        "yours",
+        "Outcome unknown",
+        "unknown",
         "Sent {sent}, no answer came. The server can no longer tell a repeat from a new one, so it is not sent again by "
         "itself. Look in the list first.",
         (Action.LOOK, Action.SEND_AGAIN, Action.CANCEL),
     ),
     (State.FAILED, Reason.CRASHED): _failed(
-        "Holdfast stopped each time it was being sent. Edit it, for example with fewer photos, or retry.", *_CORRECT,
+        "Holdfast stopped each time it was being sent. Edit it, for example with fewer photos, or retry.",
+        *_CORRECT,
     ),
     (State.FAILED, Reason.TASK_ERROR): _failed("The work on this device ended with an error.", *_AGAIN),
     (State.CONFLICT, Reason.SERVER_CONFLICT): Look(
-        "yours", "Conflict", "conflict",
-        "The server already has a different version and kept it. Yours is still here: edit it, or cancel it.", _CORRECT,
+        "yours",
+        "Conflict",
+        "conflict",
+        "The server already has a different version and kept it. Yours is still here: edit it, or cancel it.",
+        _CORRECT,
     ),
     (State.EXPIRED, Reason.TTL): Look(
-        "yours", "Expired", "expired",
+        "yours",
+        "Expired",
+        "expired",
         "Not received by {expired}, the end set for it. It is kept and no longer sent by itself.",
         (Action.SEND_ANYWAY, Action.EDIT, Action.CANCEL),
     ),
     (State.CANCELLED, Reason.BY_PERSON): Look(
-        "ended", "Cancelled", "cancelled", "Cancelled by you {cancelled}, before any of it was sent.",
+        "ended",
+        "Cancelled",
+        "cancelled",
+        "Cancelled by you {cancelled}, before any of it was sent.",
     ),
     (State.CANCELLED, Reason.IN_FLIGHT): Look(
-        "ended", "Cancelled", "cancelled", "Cancelled by you {cancelled}. It may already have reached the server.",
+        "ended",
+        "Cancelled",
+        "cancelled",
+        "Cancelled by you {cancelled}. It may already have reached the server.",
     ),
     (State.CANCELLED, Reason.REPLACED): Look(
-        "ended", "Cancelled", "cancelled", "Your edited version took its place {cancelled}.",
+        "ended",
+        "Cancelled",
+        "cancelled",
+        "Your edited version took its place {cancelled}.",
     ),
 }
 """Every state but `pending`, which is shown by what it waits for."""
@@ -124,7 +152,10 @@ WAITS: Final[dict[str | None, Look]] = {
     "retry": _RETRYING,
     "sign-in": _SIGNED_OUT,
     "pause": Look(
-        "waiting", "Paused", "pause", "The server asked to send nothing of this kind for now. It goes out when that ends.",
+        "waiting",
+        "Paused",
+        "pause",
+        "The server asked to send nothing of this kind for now. It goes out when that ends.",
         (Action.CANCEL,),
     ),
     "time": Look("waiting", "Waiting until {due}", "retry", "It is not to be sent before.", _AGAIN),
@@ -144,6 +175,7 @@ BECAUSE: Final[dict[Reason | None, str]] = {
 }
 """Why a pending job waits for its retry."""
 
+
 def look(row: dict[str, Any]) -> Look:
     """The look of a job row: total over every state, reason and wait, and over those of a newer version."""
     state, reason, waits = row["state"], row.get("reason"), row.get("waits")
@@ -151,4 +183,8 @@ def look(row: dict[str, Any]) -> Look:
         shown = WAITS.get(waits, SAVED)
         return replace(shown, line=BECAUSE.get(reason, BECAUSE[None])) if shown is _RETRYING else shown
     known = ENDS.get((state, reason))
-    return known if known is not None else _failed("This version of Holdfast cannot read it. Update, then retry.", Action.UPDATE)
+    return (
+        known
+        if known is not None
+        else _failed("This version of Holdfast cannot read it. Update, then retry.", Action.UPDATE)
+    )

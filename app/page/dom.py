@@ -47,7 +47,7 @@ def attribute(element: Any, name: str, value: str | None) -> None:
 
 def copy(template_id: str) -> Any:
     """A new element from a template of the page."""
-    return by_id(template_id).content.cloneNode(True).firstElementChild  # noqa: FBT003
+    return by_id(template_id).content.cloneNode(True).firstElementChild
 
 
 def listen(target: Any, event: str, callback: Callable[[Any], Any], *, capture: bool = False) -> None:

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import js
-from holdfast.browser.files import from_js
-from holdfast.errors import HoldfastError, InvalidPayloadError, JobNotFoundError, StorageFullError
-from holdfast.outbox import Outbox
 
 from app.forms import INSPECTION, fields_of
 from app.page import dom
 from app.sentences import count
+from holdfast.browser.files import from_js
+from holdfast.errors import HoldfastError, InvalidPayloadError, JobNotFoundError, StorageFullError
+from holdfast.outbox import Outbox
 
 FIELDS = ("site", "inspected_on", "severity", "checklist", "notes", "photos")
 
@@ -42,7 +42,12 @@ class InspectionFormView:
         if job is None:
             raise JobNotFoundError(job_id)
         files = [[file.field or "photos", _as_file(file)] for file in await self._outbox.files(job_id)]
-        detail = {"fields": [list(pair) for pair in fields_of(job["payload"])], "files": files, "edits": job_id, "title": title}
+        detail = {
+            "fields": [list(pair) for pair in fields_of(job["payload"])],
+            "files": files,
+            "edits": job_id,
+            "title": title,
+        }
         dom.tell(self._element, "app:fill", detail)
         js.location.hash = "#new"
 
@@ -71,7 +76,9 @@ class InspectionFormView:
             self._say("Not saved: this device is out of space. Remove a photo or free some space, then save again.")
         except HoldfastError as error:
             del self._element.dataset.edits
-            self._say(f"Not saved in its place: {error} Everything you typed is still here; save again to keep it as a new one.")
+            self._say(
+                f"Not saved in its place: {error} Everything you typed is still here; save again to keep it as a new one."
+            )
         else:
             detail = {"id": accepted.id, "key": accepted.key, "title": payload.get("site", "")}
             dom.tell(self._element, "holdfast:saved", detail)

@@ -6,8 +6,6 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import js
-from holdfast.browser import host
-from holdfast.errors import HoldfastError
 from pyodide.ffi import create_proxy
 
 from app import sentences
@@ -17,6 +15,8 @@ from app.page.form import InspectionFormView
 from app.page.received import Received
 from app.page.screens import GONE, KEEP, ListScreen, Moment, OutboxScreen, draw_header, draw_sites
 from app.words import Action
+from holdfast.browser import host
+from holdfast.errors import HoldfastError
 
 LIMIT = 200
 GATHER_MS = 600
@@ -147,7 +147,9 @@ class Page:
             dom.by_id("alarm").textContent = at_once
 
     def _tick(self) -> None:
-        if not js.document.hidden and any(job.get("waits") in ("retry", "time", "network") for job in self._jobs.values()):
+        if not js.document.hidden and any(
+            job.get("waits") in ("retry", "time", "network") for job in self._jobs.values()
+        ):
             self._draw()
 
     def _look_if_listed(self) -> None:
@@ -186,7 +188,11 @@ class Page:
         )
         as_of = f"List as of {sentences.moment(received.as_of, now, None)}." if received.as_of else ""
         self._list.draw(
-            moment, loaded=received.as_of is not None, failed=received.failed, as_of=as_of, older=received.has_older,
+            moment,
+            loaded=received.as_of is not None,
+            failed=received.failed,
+            as_of=as_of,
+            older=received.has_older,
         )
         self._outbox.draw(moment)
         draw_header(moment)
@@ -210,7 +216,9 @@ class Page:
         dom.show(dom.by_id("not-persistent"), unsent and facts.get("persisted") is False)
         wiped = facts.get("wiped_after")
         if wiped:
-            dom.write(dom.part(dom.by_id("wiped"), "when"), f"some time after {sentences.moment(wiped, moment.now_ms, None)}")
+            dom.write(
+                dom.part(dom.by_id("wiped"), "when"), f"some time after {sentences.moment(wiped, moment.now_ms, None)}"
+            )
         dom.show(dom.by_id("wiped"), bool(wiped))
         line = dom.by_id("tab-line")
         dom.write(dom.find(line, "span"), sentences.tab_line(facts) if facts else "")

@@ -39,7 +39,10 @@ class Moment:
         """A job with its facts in words."""
         before = self.jobs.get(job.get("after") or "")
         return sentences.described(
-            job, now_ms=self.now_ms, goes_after=sentences.title(before) if before else "", sent=self.sent.get(job["id"]),
+            job,
+            now_ms=self.now_ms,
+            goes_after=sentences.title(before) if before else "",
+            sent=self.sent.get(job["id"]),
         )
 
 
@@ -81,7 +84,9 @@ class OutboxScreen:
         for job in moment.jobs.values():
             groups[_group(job, moment.look(job).tone)].append(job)
         groups["yours"].sort(key=lambda job: -job["created_at"])
-        groups["way"].sort(key=lambda job: (job["priority"], -(job.get("ahead") or 0), -job["created_at"]), reverse=True)
+        groups["way"].sort(
+            key=lambda job: (job["priority"], -(job.get("ahead") or 0), -job["created_at"]), reverse=True
+        )
         groups["finished"].sort(key=lambda job: -job["updated_at"])
         self._rows.show([[_outbox_row(job, moment) for job in groups[name]] for name, _ in self.GROUPS])
         for name, words in self.GROUPS:
@@ -93,7 +98,9 @@ class OutboxScreen:
         last = moment.last_received_ms
         summary = dom.by_id("outbox-summary")
         dom.write(dom.part(summary, "unsent"), words)
-        dom.write(dom.part(summary, "last"), f"Last received {sentences.moment(last, moment.now_ms, None)}." if last else "")
+        dom.write(
+            dom.part(summary, "last"), f"Last received {sentences.moment(last, moment.now_ms, None)}." if last else ""
+        )
         dom.show(summary, bool(words))
         empty = dom.by_id("outbox-empty")
         dom.write(dom.part(empty, "words"), sentences.nothing_waits(last, moment.now_ms, None))
@@ -106,7 +113,7 @@ def draw_header(moment: Moment) -> None:
     count = dom.by_id("count")
     dom.write(count, words)
     dom.attribute(count, "data-tone", tone)
-    dom.show(count, True)  # noqa: FBT003
+    dom.show(count, True)
     dom.attribute(dom.find(js.document, ".bar"), "data-unsent", None if tone == "received" else "")
 
 
