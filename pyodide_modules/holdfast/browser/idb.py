@@ -196,7 +196,7 @@ class _Driver:
         request = self._reading
         result = event.target.result
         if isinstance(request, GetAll) and request.newest_first:
-            if result is not None and len(self._walked) < (request.limit or 1_000):
+            if result and len(self._walked) < (request.limit or 1_000):
                 self._walked.append(_plain(result.value))
                 getattr(result, "continue")()
                 return
@@ -263,14 +263,14 @@ def _key(key: Key) -> Any:
 
 def _query(query: Key | KeyRange | None) -> Any:
     if query is None:
-        return js.undefined
+        return None
     if isinstance(query, KeyRange):
         return js.IDBKeyRange.bound(_key(query.lower), _key(query.upper))
     return _key(query)
 
 
 def _plain(value: Any) -> Any:
-    if value is None or value is js.undefined:
+    if value is None:
         return None
     if isinstance(value, int | float | str):
         return value
@@ -278,6 +278,6 @@ def _plain(value: Any) -> Any:
 
 
 def _opaque(value: Any) -> Any:
-    if value is None or value is js.undefined:
+    if value is None:
         return None
     return list(value) if js.Array.isArray(value) else value

@@ -50,17 +50,16 @@ class BrowserInbox:
 
 async def _stored(promise: Awaitable[Any]) -> Any:
     try:
-        value = await promise
+        return await promise
     except JsException as error:
         if error.name == "StorageFullError":
             raise StorageFullError from error
         raise StorageClosedError(f"The inbox could not be read or written: {error.message}") from error
-    return None if value is js.undefined else value
 
 
 def _entry(entry: Any) -> InboxEntry:
     files = entry.files
-    entry.files = js.undefined
+    entry.files = None
     plain = json.loads(js.JSON.stringify(entry))
     fields = plain.get("fields")
     return InboxEntry(

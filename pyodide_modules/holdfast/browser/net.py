@@ -51,7 +51,7 @@ async def _send_by_xhr(request: Request, progress: Callable[[int, int], None]) -
             answered.set_result(answer)
 
     def loaded(_event: Any) -> None:
-        headers = {name: value for name in TOLD if (value := xhr.getResponseHeader(name)) is not None}
+        headers = {name: value for name in TOLD if (value := xhr.getResponseHeader(name))}
         settle(Answer(int(xhr.status), headers, str(xhr.responseText)[:ANSWER_LIMIT]))
 
     def told(event: Any) -> None:
@@ -91,7 +91,7 @@ async def _send_by_fetch(request: Request) -> Answer:
     try:
         async with asyncio.timeout(request.timeout_ms / 1_000):
             response = await _fetch(request.url, options, body=_body(request), signal=controller.signal)
-            headers = {name: value for name in TOLD if (value := response.headers.get(name)) is not None}
+            headers = {name: value for name in TOLD if (value := response.headers.get(name))}
             return Answer(int(response.status), headers, str(await response.text())[:ANSWER_LIMIT])
     except JsException:
         return Answer(failure="network")
