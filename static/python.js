@@ -39,12 +39,11 @@ const restored = async (/** @type {object} */ options) => {
   const begun = performance.now();
   const stored = await snapshot.read();
   if (!stored) return null;
-  mark("read", begun);
   const wheels = fetchWheels();
   wheels.catch(() => {});
   const python = await loadPyodide({
     ...options, indexURL, _loadSnapshot: stored.heap,
-    // The machine is built while the digest is taken; the heap goes into it only once that has been checked.
+    // The machine is built while the heap is read and its digest taken; the heap goes into it only once that is done.
     createPyodideModule: async (/** @type {object} */ settings) => {
       const machine = await createPyodideModule(settings);
       mark("machine", begun);

@@ -33,17 +33,16 @@ const pack = (/** @type {Uint8Array} */ heap) => {
   return packed;
 };
 
-const unpack = (/** @type {ArrayBuffer} */ packed, /** @type {number} */ length) => {
+const unpack = (/** @type {ArrayBuffer} */ packed, /** @type {Uint8Array} */ heap) => {
   const count = packed.byteLength / (4 + PAGE);
   const pages = new Uint32Array(packed, 0, count);
-  const heap = new Uint8Array(Math.ceil(length / PAGE) * PAGE);
   for (let first = 0; first < count; ) {
     let last = first + 1; // a run of neighbouring pages is copied in one go
     while (last < count && pages[last] === pages[last - 1] + 1) last++;
-    heap.set(new Uint8Array(packed, count * 4 + first * PAGE, (last - first) * PAGE), pages[first] * PAGE);
+    const run = new Uint8Array(packed, count * 4 + first * PAGE, (last - first) * PAGE);
+    heap.set(run.subarray(0, heap.byteLength - pages[first] * PAGE), pages[first] * PAGE);
     first = last;
   }
-  return heap.subarray(0, length);
 };
 
 const open = async () => (globalThis.caches ? caches.open(CACHE) : null);
@@ -57,21 +56,26 @@ export const exists = async () => {
   }
 };
 
+const fill = async (/** @type {Uint8Array} */ heap, /** @type {Response} */ stored) => {
+  const packed = await stored.arrayBuffer();
+  if (packed.byteLength !== Number(stored.headers.get("X-Length"))) throw new Error("snapshot cut short");
+  const digest = sha256(packed);
+  unpack(packed, heap);
+  if ((await digest) !== stored.headers.get("X-SHA-256")) throw new Error("snapshot damaged");
+};
+
 /**
- * The stored heap, and a promise that rejects if it is not what was stored. The heap may be prepared meanwhile, but no
- * instruction may run on it before `intact` has resolved.
+ * Room for the stored heap, at once, and a promise that resolves when the heap is in it as it was stored. Only its
+ * length may be used before that.
  * @returns {Promise<{heap: Uint8Array, intact: Promise<void>} | null>}
  */
 export const read = async () => {
   const stored = await (await open())?.match(PATH);
   if (!stored) return null;
-  const packed = await stored.arrayBuffer();
-  if (packed.byteLength !== Number(stored.headers.get("X-Length"))) throw new Error("snapshot cut short");
-  const intact = sha256(packed).then((digest) => {
-    if (digest !== stored.headers.get("X-SHA-256")) throw new Error("snapshot damaged");
-  });
+  const heap = new Uint8Array(Number(stored.headers.get("X-Heap-Length")));
+  const intact = fill(heap, stored);
   intact.catch(() => {}); // whoever starts Python awaits it, unless something else fails first
-  return { heap: unpack(packed, Number(stored.headers.get("X-Heap-Length"))), intact };
+  return { heap, intact };
 };
 
 /** Keep a heap; false where there is no room or no storage for it, with nothing else lost. */
