@@ -68,6 +68,10 @@ def serve(*, host: str, port: int, data: Path, store: str, dist: Path, max_body:
 )
 def build(*, out: Path) -> None:
     """Build the app: everything a browser needs, in one folder."""
-    from holdfast_server.build import build as build_app  # noqa: PLC0415  (what builds is not needed to serve)
+    from holdfast_server.build import BuildError  # noqa: PLC0415  (what builds is not needed to serve)
+    from holdfast_server.build import build as build_app  # noqa: PLC0415
 
-    build_app(out)
+    try:
+        click.echo(str(build_app(out)))
+    except BuildError as error:
+        raise click.ClickException(str(error)) from error

@@ -16,8 +16,9 @@ Files = Mapping[str, bytes]
 
 PYODIDE = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip", "pyodide-lock.json")
 
-# What a page really asks for: PyScript imports all its plugins before it looks at the page, used or not, and `toml-V*` when
-# a configuration is written in TOML. The editor's and the terminal's own parts come only with those elements.
+# What a page really asks for: PyScript imports all its plugins before it looks at the page, used or not, `toml-V*` for a
+# configuration in TOML, `pyodide_graph-*` for one that names packages. Left out: what comes only with an editor, a terminal,
+# a game or files in a zip.
 PYSCRIPT = (
     "core.js",
     "core-*.js",
@@ -27,6 +28,7 @@ PYSCRIPT = (
     "py-editor-*.js",
     "py-game-*.js",
     "py-terminal-*.js",
+    "pyodide_graph-*.js",
     "toml-V*.js",
 )
 
