@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 import fastjsonschema
 
@@ -117,7 +117,7 @@ class InspectionForm:
         return []
 
 
-def is_calendar_date(text: Any) -> bool:
+def is_calendar_date(text: Any) -> TypeGuard[str]:
     """Whether this is a real day written as RFC 3339 writes it (`full-date`)."""
     if not isinstance(text, str) or not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
         return False
@@ -136,7 +136,7 @@ def _checklist(ticked: list[str], labels: list[str]) -> Any:
     if not labels and len(ticked) == 1 and ticked[0].lstrip().startswith("["):
         try:
             return json.loads(ticked[0])
-        except ValueError:
+        except (ValueError, RecursionError):
             return ticked[0]
     if not labels:
         return [{"label": label.strip(), "ok": True} for label in ticked]

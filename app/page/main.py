@@ -81,7 +81,7 @@ class Page:
         dom.listen(js.window, "hashchange", lambda _event: self._look_if_listed())
         dom.listen(js.window, "online", lambda _event: self._look())
         dom.listen(js.window, "offline", lambda _event: self._draw())
-        dom.listen(js.document, "visibilitychange", lambda _event: js.document.hidden or self._look())
+        dom.listen(js.document, "visibilitychange", lambda _event: self._look_if_listed())
         dom.every(TICK_MS, self._tick)
         dom.every(LOOK_EVERY_MS, self._look_if_listed)
         self._look()
@@ -165,7 +165,7 @@ class Page:
 
     async def _learn_facts(self) -> None:
         facts = await js.holdfast.capabilities()
-        self._facts = json.loads(js.JSON.stringify(facts))
+        self._facts = json.loads(js.JSON.stringify(facts)) | {"wiped_after": await host.wiped_after(outbox)}
         self._draw()
 
     # Drawing

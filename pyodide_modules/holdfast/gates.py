@@ -18,14 +18,17 @@ PROBE_WAIT_MS = 30_000
 
 
 def breaker_name(origin: str) -> str:
+    """The record that says that a server could not be reached."""
     return f"breaker:{origin}"
 
 
 def hold_name(account: str) -> str:
+    """The record that says that an account has to sign in."""
     return f"hold:{account}"
 
 
 def flags_name(origin: str) -> str:
+    """The record of what a server said last about itself."""
     return f"flags:{origin}"
 
 
@@ -92,7 +95,7 @@ def may_probe(breaker: Record, now: Millis) -> bool:
     return left <= 0 or left > breaker["wait_ms"]
 
 
-def valid_flags(document: Any) -> dict[str, Any] | None:  # noqa: ANN401  (whatever a server sent)
+def valid_flags(document: Any) -> dict[str, Any] | None:
     """The flags document if it is one, reduced to what is known of it; None if somebody else answered."""
     if not isinstance(document, dict) or not isinstance(document.get("disabled"), dict):
         return None

@@ -8,9 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from holdfast.errors import HoldfastError, InvalidOptionError, TooLargeError
-from holdfast.job import File
+from holdfast.job import DEFAULT_PRIORITY, File
 from holdfast.limits import check_content, check_options
-from holdfast.job import DEFAULT_PRIORITY
 from holdfast.routes import Route
 from holdfast.transactions.enqueue import enqueue, enqueue_invalid, enqueue_unknown
 

@@ -60,14 +60,14 @@ class Draft:
     files: tuple[File, ...]
 
 
-def new_job(  # noqa: PLR0913  (the fields of a job)
+def new_job(
     *,
     id: str,  # noqa: A002  (the field's word)
     key: str,
     type: str,  # noqa: A002  (the field's word)
     queue: str,
     account: str,
-    payload: Any,  # noqa: ANN401  (any JSON value)
+    payload: Any,
     files: tuple[File, ...] = (),
     summary: Record | None = None,
     lane: str | None = None,

@@ -28,9 +28,9 @@ class HeldLease:
     stolen = True
 
     def __init__(self) -> None:
-        self._callbacks: list[Callable[[], None]] = []
+        self._callbacks: list[Callable[[], object]] = []
 
-    def on_lost(self, callback: Callable[[], None]) -> None:
+    def on_lost(self, callback: Callable[[], object]) -> None:
         self._callbacks.append(callback)
 
     def lose(self) -> None:

@@ -78,31 +78,35 @@ STATES = tuple(State)
 REASONS = tuple(Reason)
 
 REASONS_OF: dict[State, frozenset[Reason | None]] = {
-    State.PENDING: frozenset({
-        None,
-        Reason.UNREACHABLE,
-        Reason.NO_ANSWER,
-        Reason.SERVER_ERROR,
-        Reason.THROTTLED,
-        Reason.IN_PROGRESS,
-        Reason.SIGNED_OUT,
-        Reason.INTERRUPTED,
-        Reason.NO_RECEIPT,
-        Reason.TASK_ERROR,
-    }),
+    State.PENDING: frozenset(
+        {
+            None,
+            Reason.UNREACHABLE,
+            Reason.NO_ANSWER,
+            Reason.SERVER_ERROR,
+            Reason.THROTTLED,
+            Reason.IN_PROGRESS,
+            Reason.SIGNED_OUT,
+            Reason.INTERRUPTED,
+            Reason.NO_RECEIPT,
+            Reason.TASK_ERROR,
+        }
+    ),
     State.PROCESSING: frozenset({None}),
     State.COMPLETED: frozenset({None}),
-    State.FAILED: frozenset({
-        Reason.NO_RECEIPT,
-        Reason.EXHAUSTED,
-        Reason.REFUSED,
-        Reason.INVALID,
-        Reason.UNKNOWN_TYPE,
-        Reason.UNDECODABLE,
-        Reason.OUTCOME_UNKNOWN,
-        Reason.CRASHED,
-        Reason.TASK_ERROR,
-    }),
+    State.FAILED: frozenset(
+        {
+            Reason.NO_RECEIPT,
+            Reason.EXHAUSTED,
+            Reason.REFUSED,
+            Reason.INVALID,
+            Reason.UNKNOWN_TYPE,
+            Reason.UNDECODABLE,
+            Reason.OUTCOME_UNKNOWN,
+            Reason.CRASHED,
+            Reason.TASK_ERROR,
+        }
+    ),
     State.EXPIRED: frozenset({Reason.TTL}),
     State.CONFLICT: frozenset({Reason.SERVER_CONFLICT}),
     State.CANCELLED: frozenset({Reason.BY_PERSON, Reason.IN_FLIGHT, Reason.REPLACED}),

@@ -90,7 +90,10 @@ class _Table:
     def __init__(self, schema: ObjectStore) -> None:
         self._schema = schema
         self._values: dict[Encoded, Any] = {}
-        self._sorted: dict[str | None, list[tuple[Encoded, Encoded]]] = {None: [], **{name: [] for name in schema.indexes}}
+        self._sorted: dict[str | None, list[tuple[Encoded, Encoded]]] = {
+            None: [],
+            **{name: [] for name in schema.indexes},
+        }
 
     def get(self, query: Key | KeyRange, index: str | None) -> Any:
         span = query if isinstance(query, KeyRange) else KeyRange(query, query)

@@ -69,10 +69,6 @@ async def _drain(outbox: Outbox, params: dict[str, Any], _files: Sequence[File])
     return await outbox.drain(timeout_ms=params.get("timeout_ms", 10_000), look_now=params.get("reason") != "timer")
 
 
-async def _capabilities(outbox: Outbox, _params: dict[str, Any], _files: Sequence[File]) -> Any:
-    return outbox.capabilities()
-
-
 async def _export(outbox: Outbox, _params: dict[str, Any], _files: Sequence[File]) -> Any:
     return await outbox.export()
 
@@ -88,7 +84,6 @@ METHODS: dict[str, Method] = {
     "retry": _retry,
     "cancel": _cancel,
     "drain": _drain,
-    "capabilities": _capabilities,
     "export": _export,
 }
 
@@ -100,7 +95,7 @@ async def dispatch(outbox: Outbox, message: str, files: Sequence[File] = ()) -> 
         method = METHODS.get(request.get("method"))
         if method is None:
             names = ", ".join(METHODS)
-            raise InvalidOptionError(f"There is no method {request.get('method')!r}; there are {names}.")  # noqa: TRY301
+            raise InvalidOptionError(f"There is no method {request.get('method')!r}; there are {names}.")
         return json.dumps({"ok": await method(outbox, request.get("params") or {}, files)})
     except HoldfastError as error:
         reply = {"name": type(error).__name__, "message": str(error), **error.detail()}

@@ -6,24 +6,24 @@ An `Outbox` is described at import and opened on ports later, so that the same m
 from __future__ import annotations
 
 import asyncio
+from base64 import b64encode
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from holdfast.backoff import Backoff
 from holdfast.errors import (
-    HoldfastError,
     InvalidOptionError,
     InvalidPayloadError,
     JobNotFoundError,
     NewerStorageError,
     StorageClosedError,
-    StorageFullError,
     UnknownTypeError,
     WaitTimeoutError,
 )
 from holdfast.gates import Gates
 from holdfast.inbox import take_in
 from holdfast.job import DEFAULT_PRIORITY, Draft, File, new_job, public_row, waits_for
-from holdfast.lifecycle import STATES, UNSENT, Reason, State
+from holdfast.lifecycle import STATES, UNSENT, State
 from holdfast.limits import check_content, check_options
 from holdfast.ports import InboxEntry
 from holdfast.processor import Processor
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 SOON_MS = 900_000
 """What can go by itself within this is worth another wake of a worker."""
+EXPORT_LIMIT = 10_000
+"""Jobs of each state that an export holds at most."""
 
 
 class Accepted(NamedTuple):
@@ -79,7 +81,6 @@ class Outbox:
         self._draining: dict[str, asyncio.Task[Millis | None]] = {}
         self._once_more: set[str] = set()
         self._listeners: list[Callable[[Event], None]] = []
-        self._facts: Callable[[], dict[str, Any]] = dict
 
     # Describing
 
@@ -112,13 +113,27 @@ class Outbox:
             probe: the flags document of its server.
         """
         handler = Route(
-            type_, method, url, queue, form, backoff or Backoff(), attempts, tuple(summary), files_field, probe,
+            type_,
+            method,
+            url,
+            queue,
+            form,
+            backoff or Backoff(),
+            attempts,
+            tuple(summary),
+            files_field,
+            probe,
         )
         self._register(handler)
         return handler
 
     def task(
-        self, type_: str, *, queue: str = "default", attempts: int = 8, backoff: Backoff | None = None,
+        self,
+        type_: str,
+        *,
+        queue: str = "default",
+        attempts: int = 8,
+        backoff: Backoff | None = None,
     ) -> Callable[[Callable[[Any], Awaitable[None]]], Callable[[Any], Awaitable[None]]]:
         """Run jobs of this type by the decorated function, on this device. It may run twice: make that harmless."""
 
@@ -135,10 +150,9 @@ class Outbox:
 
     # Opening
 
-    async def open(self, ports: Ports, facts: Callable[[], dict[str, Any]] = dict) -> None:
-        """Attach the outbox to a context. `facts` tells what this runtime can do, for `capabilities`."""
+    async def open(self, ports: Ports) -> None:
+        """Attach the outbox to a context."""
         self._ports = ports
-        self._facts = facts
         queues = {handler.queue for handler in self._handlers.values()}
         self._processors = {
             queue: Processor(ports, self.name, queue, self._handlers, self.app_version, self.publish)
@@ -175,7 +189,7 @@ class Outbox:
             id: the job's id; a second enqueue with the same id is the same job. Made if absent.
             key: the idempotency key. Made if absent.
             lane: jobs of one lane are delivered in the order in which they were enqueued.
-            priority: 0–9; chooses among the heads of lanes.
+            priority: 0 to 9; chooses among the heads of lanes.
             delay_ms: not before this has passed.
             ttl_ms: worth delivering for this long; then it ends as `expired` and is kept.
             attachments: files that go with it.
@@ -204,7 +218,13 @@ class Outbox:
         return Accepted(id_, key_)
 
     async def submit(
-        self, type_: str, fields: list[tuple[str, str]], files: Sequence[File] = (), *, id: str, key: str,  # noqa: A002
+        self,
+        type_: str,
+        fields: list[tuple[str, str]],
+        files: Sequence[File] = (),
+        *,
+        id: str,
+        key: str,  # noqa: A002
     ) -> Accepted:
         """Store a form's raw fields, read and checked by the rules of the type's form. As `enqueue` otherwise."""
         handler = self._handler(type_)
@@ -340,10 +360,6 @@ class Outbox:
             deadline.cancel()
             stop()
 
-    def capabilities(self) -> dict[str, Any]:
-        """What goes on, and what does not, in this very browser after the tab closes."""
-        return self._facts()
-
     def listen(self, callback: Callable[[Event], None]) -> Callable[[], None]:
         """Hear of every change, whichever context made it; call what it returns to stop."""
         self._listeners.append(callback)
@@ -384,7 +400,13 @@ class Outbox:
         accepted = Accepted(self.ports.entropy.uuid(), self.ports.entropy.uuid())
         options = {"lane": record["lane"], "priority": record["priority"]}
         draft = self.draft(
-            record["type"], payload, files, id=accepted.id, key=accepted.key, account=record["account"], options=options,
+            record["type"],
+            payload,
+            files,
+            id=accepted.id,
+            key=accepted.key,
+            account=record["account"],
+            options=options,
         )
         await self.ports.store.run(edit(record["account"], job_id, draft, self.ports.clock.now()))
         self._told(job_id, accepted.id)
@@ -396,10 +418,20 @@ class Outbox:
         self.wake()
 
     async def export(self) -> dict[str, Any]:
-        """Everything unsent with its payload and its attachments' facts, to be kept elsewhere by a person."""
-        rows = [row for row in await self.jobs(limit=10_000) if row["state"] in UNSENT]
-        jobs = [await self.job(row["id"]) for row in rows]
-        return {"holdfast": 1, "exported_at": self.ports.clock.now(), "jobs": [job for job in jobs if job is not None]}
+        """Everything unsent with its payload and its files, to be kept elsewhere by a person; JSON-safe.
+
+        Shape: `{"holdfast": 1, "exported_at", "jobs": [row with "payload" and "attachments"]}`; an attachment has its
+        bytes as base64 in `data`.
+        """
+        unsent: list[Record] = []
+        for row in await self.jobs(limit=EXPORT_LIMIT):
+            job = await self.job(row["id"]) if row["state"] in UNSENT else None
+            if job is None:
+                continue
+            for attachment, file in zip(job["attachments"], await self.files(row["id"]), strict=True):
+                attachment["data"] = b64encode(await self.ports.read_bytes(file.handle)).decode()
+            unsent.append(job)
+        return {"holdfast": 1, "exported_at": self.ports.clock.now(), "jobs": unsent}
 
     # Sending
 
@@ -490,7 +522,7 @@ class Outbox:
         ahead: dict[str, tuple[int, str]] = {}
         for lane in lanes.values():
             lane.sort(key=lambda record: int(record["place"]))
-            for number, (before, record) in enumerate(zip(lane, lane[1:], strict=False), start=1):
+            for number, (before, record) in enumerate(pairwise(lane), start=1):
                 ahead[record["id"]] = (number, before["id"])
         for record in records:
             handler = self._handlers.get(record["type"])

@@ -107,7 +107,11 @@ def judge(answer: Answer, key: str, *, reached: bool, no_receipts: int, now: Mil
 
 
 def _verdict(  # noqa: PLR0911  (a table of statuses, one line each)
-    answer: Answer, *, reached: bool, now: Millis, said: dict[str, Any],
+    answer: Answer,
+    *,
+    reached: bool,
+    now: Millis,
+    said: dict[str, Any],
 ) -> Delivered | Retry | Unreachable | Wait | AuthRequired | Conflict | Rejected:
     status = answer.status
     after_ms = retry_after_ms(answer.headers.get("retry-after", ""), now)

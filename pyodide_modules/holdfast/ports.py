@@ -128,7 +128,7 @@ class Transport(Protocol):
         """
         ...
 
-    async def fetch_json(self, url: str, timeout_ms: Millis) -> Any:  # noqa: ANN401  (JSON is any value)
+    async def fetch_json(self, url: str, timeout_ms: Millis) -> Any:
         """GET a small JSON document past every cache; None when there is no answer or it is not JSON."""
         ...
 
@@ -139,7 +139,7 @@ class Lock(Protocol):
     stolen: bool
     """It was taken from a holder that no longer answered, which may still believe that it holds it."""
 
-    def on_lost(self, callback: Callable[[], None]) -> None:
+    def on_lost(self, callback: Callable[[], object]) -> None:
         """Call back once if somebody steals it from us."""
         ...
 
@@ -205,3 +205,5 @@ class Ports:
     entropy: Entropy
     channel: Channel
     wakeup: Wakeup
+    read_bytes: Callable[[Attachment], Awaitable[bytes]]
+    """The bytes behind a handle."""

@@ -11,12 +11,12 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from holdfast.errors import InvalidPayloadError, StorageError
 from holdfast.gates import Gates, may_probe, valid_flags
-from holdfast.outcome import Delivered, Outcome, Rejected, Retry, judge, needs_probe
 from holdfast.lifecycle import Reason
+from holdfast.outcome import Delivered, Outcome, Rejected, Retry, judge, needs_probe
 from holdfast.ports import Part, Request
 from holdfast.routes import Route, Task
-from holdfast.errors import InvalidPayloadError, StorageError
 from holdfast.transactions.claim import Claim, Claimant, Claimed, claim
 from holdfast.transactions.gating import not_reached, reached, read_gates, read_holder
 from holdfast.transactions.settle import Attempt, renew, settle_and_claim
@@ -107,7 +107,9 @@ class Processor:
             for type_, handler in self._handlers.items()
             if handler.queue == self._queue
         }
-        return Claimant(self._holder, self._lock_name, account, self._queue, origins, self._app_version, LEASE_MS, granted)
+        return Claimant(
+            self._holder, self._lock_name, account, self._queue, origins, self._app_version, LEASE_MS, granted
+        )
 
     async def _holder_is_gone(self) -> bool:
         """Whether the lease of whoever holds this queue's lock has ended: a frozen tab keeps its lock, not its lease."""

@@ -6,7 +6,7 @@ atomic step, on IndexedDB as in memory. Writes are yielded too; they are resumed
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Generic, Literal, ParamSpec, TypeVar
@@ -91,7 +91,7 @@ class Transaction(Generic[T_co]):
     durability: Durability
     start: Callable[[], Steps[T_co]]
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Steps[T_co]:
         """So that one transaction can `yield from` another and be one atomic step with it."""
         return self.start()
 

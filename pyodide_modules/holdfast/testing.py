@@ -24,7 +24,7 @@ from holdfast.ports import Answer, InboxEntry, Ports
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-    from holdfast.ports import Channel, Clock, Entropy, Event, Inbox, Millis, Request, Store, Transport
+    from holdfast.ports import Attachment, Channel, Clock, Entropy, Event, Inbox, Millis, Request, Store, Transport
 
 __all__ = [
     "Laboratory",
@@ -78,7 +78,7 @@ class SeededEntropy:
     """Chance that repeats itself for the same seed."""
 
     def __init__(self, seed: int = 0) -> None:
-        self._random = random.Random(seed)  # noqa: S311, TID251  (to be repeatable is the point)
+        self._random = random.Random(seed)  # noqa: S311  (to be repeatable is the point)
 
     def random(self) -> float:
         return self._random.random()
@@ -162,9 +162,9 @@ def answer_with(status: int, problem: dict[str, Any] | None = None, **headers: s
 class _MemoryLock:
     def __init__(self, *, stolen: bool) -> None:
         self.stolen = stolen
-        self.callbacks: list[Callable[[], None]] = []
+        self.callbacks: list[Callable[[], object]] = []
 
-    def on_lost(self, callback: Callable[[], None]) -> None:
+    def on_lost(self, callback: Callable[[], object]) -> None:
         self.callbacks.append(callback)
 
 
@@ -250,4 +250,11 @@ class Laboratory:
         channel: Channel = MemoryChannel(self._ends)
         inbox: Inbox = self.inbox
         transport: Transport = self.transport
-        return Ports(self.store, inbox, transport, self.locks, self.clock, self.entropy, channel, self.wakeup)
+        return Ports(
+            self.store, inbox, transport, self.locks, self.clock, self.entropy, channel, self.wakeup, _read_bytes,
+        )
+
+
+async def _read_bytes(handle: Attachment) -> bytes:
+    """In memory a handle is its bytes."""
+    return bytes(handle)

@@ -17,4 +17,13 @@ def from_js(pairs: Any) -> list[File]:
 
 def _file(field: str, blob: Any) -> File:
     name = getattr(blob, "name", None) or "file"
-    return File("" if field == UNNAMED_FIELD else field, name, blob.type or "application/octet-stream", int(blob.size), blob)
+    return File(
+        "" if field == UNNAMED_FIELD else field, name, blob.type or "application/octet-stream", int(blob.size), blob
+    )
+
+
+async def read_bytes(blob: Any) -> bytes:
+    """The bytes of a blob, copied into Python."""
+    buffer = await blob.arrayBuffer()
+    content: bytes = buffer.to_bytes()
+    return content

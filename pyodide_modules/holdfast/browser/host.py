@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import js
 
+from holdfast.browser import marker
 from holdfast.browser.channel import BrowserChannel
 from holdfast.browser.clock import BrowserClock, BrowserEntropy
-from holdfast.browser.files import from_js
+from holdfast.browser.files import from_js, read_bytes
 from holdfast.browser.idb import IndexedDBStore
 from holdfast.browser.inbox import BrowserInbox
 from holdfast.browser.locks import WebLocks
@@ -41,11 +42,24 @@ async def start(outbox: Outbox, *, role: Literal["page", "worker"]) -> None:
         entropy=entropy,
         channel=BrowserChannel(outbox.name),
         wakeup=BrowserWakeup(),
+        read_bytes=read_bytes,
     )
     await outbox.open(ports)
     if role == "page":
+        # Before anything is written here: afterwards nobody could tell a wiped store from a new one.
+        await marker.look(store, clock.now())
         on_return(lambda: _keep(outbox.drain(look_now=True)))
         _keep(Leader(ports, outbox.name, lambda: _next_wake(outbox)).run())
+
+
+async def wiped_after(outbox: Outbox) -> int | None:
+    """When this page was last here before its storage was cleared, until the person has understood; None if it was not."""
+    return await marker.wiped_after(outbox.ports.store)
+
+
+async def forget_wipe(outbox: Outbox) -> None:
+    """The person has understood."""
+    await marker.forget(outbox.ports.store, outbox.ports.clock.now())
 
 
 async def answer(outbox: Outbox, message: str, files: Any = ()) -> str:

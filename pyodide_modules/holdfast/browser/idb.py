@@ -31,6 +31,7 @@ class IndexedDBStore:
         self._migrations = migrations
         self._schema = schema_of(migrations)
         self._opening: asyncio.Future[Any] | None = None
+        self._asked_to_keep = False
 
     async def run(self, transaction: Transaction[T]) -> T:
         """Run it and return its result after `complete`.
@@ -41,19 +42,36 @@ class IndexedDBStore:
         Raises:
             StorageFullError, StorageClosedError, NewerStorageError, StorageError: nothing of it was stored.
         """
-        db = await self._connection()
+        if transaction.durability == "strict":
+            self._ask_to_keep()
         try:
-            return await _drive(db, self._schema, transaction)
+            return await self._once(transaction)
         except StorageClosedError:
             self.close()
-            db = await self._connection()
-            return await _drive(db, self._schema, transaction)
+            return await self._once(transaction)
+        except StorageFullError:
+            # The memory snapshot is by far the largest thing here, and can be made again.
+            if not await js.holdfastInbox.freeSpace():
+                raise
+            return await self._once(transaction)
 
     def close(self) -> None:
         """Let the connection go. A later `run` opens it again."""
         opening, self._opening = self._opening, None
         if opening is not None and opening.done() and not opening.cancelled() and opening.exception() is None:
             opening.result().close()
+
+    async def _once(self, transaction: Transaction[T]) -> T:
+        return await _drive(await self._connection(), self._schema, transaction)
+
+    def _ask_to_keep(self) -> None:
+        """Ask the browser once not to clear this storage. Not awaited: it may ask the person, or never answer."""
+        if self._asked_to_keep:
+            return
+        self._asked_to_keep = True
+        persist = getattr(getattr(js.navigator, "storage", None), "persist", None)
+        if persist is not None:  # plain http has no storage manager, and a worker may not ask
+            js.navigator.storage.persist()
 
     async def _connection(self) -> Any:
         if self._opening is None:
@@ -91,9 +109,11 @@ class IndexedDBStore:
 
         def blocked(_event: Any) -> None:
             if not opened.done():
-                opened.set_exception(StorageClosedError(
-                    f"The database {self._name!r} is held open by an older version in another tab. Close that tab.",
-                ))
+                opened.set_exception(
+                    StorageClosedError(
+                        f"The database {self._name!r} is held open by an older version in another tab. Close that tab.",
+                    )
+                )
 
         callbacks = {
             "onupgradeneeded": create_proxy(upgrade),

@@ -22,9 +22,9 @@ class HeldLock:
 
     def __init__(self, *, stolen: bool) -> None:
         self.stolen = stolen
-        self._callbacks: list[Callable[[], None]] = []
+        self._callbacks: list[Callable[[], object]] = []
 
-    def on_lost(self, callback: Callable[[], None]) -> None:
+    def on_lost(self, callback: Callable[[], object]) -> None:
         self._callbacks.append(callback)
 
     def lose(self) -> None:

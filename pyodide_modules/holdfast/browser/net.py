@@ -87,7 +87,12 @@ async def _send_by_xhr(request: Request, progress: Callable[[int, int], None]) -
 
 async def _send_by_fetch(request: Request) -> Answer:
     controller = js.AbortController.new()
-    options = {"method": request.method, "headers": _headers(request), "credentials": "same-origin", "cache": "no-store"}
+    options = {
+        "method": request.method,
+        "headers": _headers(request),
+        "credentials": "same-origin",
+        "cache": "no-store",
+    }
     try:
         async with asyncio.timeout(request.timeout_ms / 1_000):
             response = await _fetch(request.url, options, body=_body(request), signal=controller.signal)

@@ -53,10 +53,3 @@ def read_stats(account: str) -> Steps[tuple[list[Record], int | None]]:
             if first is not None and (oldest is None or first["created_at"] < oldest):
                 oldest = first["created_at"]
     return queues, oldest
-
-
-@transaction("meta", durability="relaxed")
-def read_meta(name: str) -> Steps[Record | None]:
-    """A small record of the outbox itself."""
-    record: Record | None = yield Get("meta", name)
-    return record

@@ -58,7 +58,10 @@ def settle(attempt: Attempt, now: Millis) -> Steps[Record | None]:
 
 @transaction(*STORES, durability="relaxed")
 def settle_and_claim(
-    attempt: Attempt, who: Claimant, limit: int, now: Millis,
+    attempt: Attempt,
+    who: Claimant,
+    limit: int,
+    now: Millis,
 ) -> Steps[tuple[Record | None, Claim]]:
     """Settle one attempt and claim what is next, in one commit."""
     settled = yield from settle(attempt, now)
