@@ -153,6 +153,7 @@ globalThis.holdfastInbox ??= (() => {
     });
 
   const announce = (/** @type {string} */ id) => {
+    if (!globalThis.BroadcastChannel) return; // what is saved is saved
     const channel = new BroadcastChannel(CHANNEL);
     channel.postMessage({ kind: "inbox", id });
     channel.close();
@@ -199,7 +200,6 @@ globalThis.holdfastInbox ??= (() => {
       run("readwrite", "relaxed", (tx) => {
         for (const position of positions) tx.objectStore("entries").delete(position);
       }),
-
 
     /** @returns {Promise<number>} */
     count: () => read((tx) => tx.objectStore("entries").count()),

@@ -21,6 +21,13 @@ const HEADERS = {
     "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
 };
 
+/**
+ * Whether a page of ours sent it. A page elsewhere could make a visitor's browser post this form; what does not come from
+ * here goes to the server, which is told by the browser where a request comes from.
+ */
+export const isOurs = (/** @type {Request} */ { referrer }) =>
+  URL.canParse(referrer) && new URL(referrer).origin === self.location.origin;
+
 /** The form's type: its field `holdfast-type`, or the only form there is. */
 const typeOf = (/** @type {FormData} */ form) => String(form.get(`${RESERVED}type`) ?? Object.keys(config.forms)[0]);
 

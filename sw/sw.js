@@ -7,7 +7,7 @@ import "./inbox.js";
 import { ask, prepare, stored } from "./boot.js";
 import { held, isOwn, precache, sweep } from "./cache.js";
 import { drain } from "./drain.js";
-import { submit } from "./submit.js";
+import { isOurs, submit } from "./submit.js";
 
 const INDEX = "/";
 const SYNC_MS = 1000;
@@ -30,7 +30,7 @@ self.addEventListener("fetch", (event) => {
   const { request } = event;
   const { origin, pathname } = new URL(request.url);
   if (origin !== self.location.origin) return;
-  if (request.method === "POST" && pathname === "/submit") event.respondWith(submitted(event));
+  if (request.method === "POST" && pathname === "/submit" && isOurs(request)) event.respondWith(submitted(event));
   if (request.method !== "GET") return;
   const build = RUNTIME.exec(pathname)?.[1];
   if (build) event.respondWith(held(pathname, build).then((file) => file ?? fetch(request)));

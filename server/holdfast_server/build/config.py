@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -39,15 +40,18 @@ def forms(project: Project) -> dict[str, object]:
     return found
 
 
-def make(settings: Mapping[str, object], sizes: Mapping[str, int], own_url: str) -> bytes:
-    """The module's text. `sizes` are the bytes of each file to precache, by URL, this one (`own_url`) left out.
+def make(settings: Mapping[str, object], files: Mapping[str, bytes], own_url: str) -> bytes:
+    """The module's text. `files` are to be precached, by URL, this one (`own_url`) left out.
 
-    The list holds the module itself, whose size depends on the list: it is written again until the figures agree.
+    Each is listed with its size and its SHA-256: two builds' pages differ in the build's name alone, so a size cannot
+    tell them apart. The list holds the module itself, whose size depends on the list: it is written again until the
+    figures agree. Its own digest cannot be in it; its name, which is the build's, stands in for that.
     """
+    listed = [(url, len(data), hashlib.sha256(data).hexdigest()) for url, data in files.items()]
     own = 0
     while True:
-        precache = sorted({**sizes, own_url: own}.items())
-        total = sum(size for _, size in precache)
+        precache = sorted([*listed, (own_url, own)])
+        total = sum(entry[1] for entry in precache)
         config = {**settings, "precache": precache, "bytes": total}
         text = f"export default {json.dumps(config, indent=1)};\n".encode()
         if len(text) == own:

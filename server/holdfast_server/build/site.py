@@ -47,8 +47,8 @@ def make(project: Project, inputs: Files, build: str) -> dict[str, bytes]:
         "preload": project.preload,
         "forms": config.forms(project),
     }
-    sizes = {url(path): len(data) for path, data in tree.items() if needed_offline(path)}
-    tree[f"{base}/config.js"] = config.make(settings, sizes, f"/{base}/config.js")
+    precached = {url(path): data for path, data in tree.items() if needed_offline(path)}
+    tree[f"{base}/config.js"] = config.make(settings, precached, f"/{base}/config.js")
     _check(tree)
     return tree
 
