@@ -55,6 +55,12 @@ def check_options(*, lane: Any, priority: Any, delay_ms: Any, ttl_ms: Any) -> No
         _check_span("ttl_ms", ttl_ms, least=1)
 
 
+def check_limit(limit: Any) -> None:
+    """Let through how many rows a list may have. Raises InvalidOptionError."""
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+        raise InvalidOptionError(f"limit takes a whole number, 1 or more; not {limit!r}.")
+
+
 def _check_span(name: str, value: Any, *, least: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise InvalidOptionError(f"{name} takes a whole number of milliseconds, {least} or more; not {value!r}.")

@@ -24,7 +24,7 @@ from holdfast.gates import Gates
 from holdfast.inbox import take_in
 from holdfast.job import DEFAULT_PRIORITY, Draft, File, new_job, public_row, waits_for
 from holdfast.lifecycle import STATES, UNSENT, State
-from holdfast.limits import check_content, check_options
+from holdfast.limits import check_content, check_limit, check_options
 from holdfast.ports import InboxEntry
 from holdfast.processor import Processor
 from holdfast.routes import Route, Task
@@ -155,7 +155,14 @@ class Outbox:
         self._ports = ports
         queues = {handler.queue for handler in self._handlers.values()}
         self._processors = {
-            queue: Processor(ports, self.name, queue, self._handlers, self.app_version, self.publish)
+            queue: Processor(
+                ports,
+                self.name,
+                queue,
+                handlers=self._handlers,
+                app_version=self.app_version,
+                publish=self.publish,
+            )
             for queue in queues
         }
         ports.channel.listen(self._hear)
@@ -213,7 +220,7 @@ class Outbox:
             await self.ports.store.run(enqueue(draft))
         except (NewerStorageError, StorageClosedError):
             # A newer version or a lost database must not cost a write: the inbox has one schema for ever.
-            await self._append(type_, payload, None, attachments, id_, key_, account, options)
+            await self._append(type_, payload, attachments, Accepted(id_, key_), account=account, options=options)
         self._told(id_)
         return Accepted(id_, key_)
 
@@ -223,8 +230,8 @@ class Outbox:
         fields: list[tuple[str, str]],
         files: Sequence[File] = (),
         *,
-        id: str,
-        key: str,  # noqa: A002
+        id: str,  # noqa: A002  (the field's word)
+        key: str,
     ) -> Accepted:
         """Store a form's raw fields, read and checked by the rules of the type's form. As `enqueue` otherwise."""
         handler = self._handler(type_)
@@ -267,17 +274,16 @@ class Outbox:
         self,
         type_: str,
         payload: Any,
-        fields: list[tuple[str, str]] | None,
         files: Sequence[File],
-        id_: str,
-        key: str,
+        accepted: Accepted,
+        *,
         account: str,
         options: dict[str, Any],
     ) -> None:
         kept = [(f.field, f.name, f.media_type, f.size, f.handle) for f in files]
         given = {name: value for name, value in options.items() if value is not None}
         now = self.ports.clock.now()
-        await self.ports.inbox.append(InboxEntry(0, id_, key, type_, account, now, fields, payload, given, kept))
+        await self.ports.inbox.append(InboxEntry(0, *accepted, type_, account, now, None, payload, given, kept))
 
     # Looking
 
@@ -289,8 +295,7 @@ class Outbox:
         """
         if state is not None and state not in STATES:
             raise InvalidOptionError(f"state takes one of {', '.join(STATES)}; not {state!r}.")
-        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
-            raise InvalidOptionError(f"limit takes a whole number, 1 or more; not {limit!r}.")
+        check_limit(limit)
         account = await self.ports.inbox.account()
         await take_in(self)
         states = STATES if state is None else (State(state),)
@@ -566,8 +571,10 @@ class Outbox:
         self._hand_on(event)
 
     def _hand_on(self, event: Event) -> None:
+        # Each in a turn of its own: what a listener raises is reported by the event loop and stops no delivery.
+        loop = asyncio.get_running_loop()
         for listener in list(self._listeners):
-            listener(event)
+            loop.call_soon(listener, event)
 
 
 def _check_form(handler: Handler, payload: Any, files: Sequence[File]) -> None:

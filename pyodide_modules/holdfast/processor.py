@@ -51,6 +51,7 @@ class Processor:
         ports: Ports,
         name: str,
         queue: str,
+        *,
         handlers: Mapping[str, Handler],
         app_version: int,
         publish: Callable[[Event], None],

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import json
-import random
+import random  # noqa: TID251  (seeded, so that a simulation can be replayed)
 import uuid
 from collections import defaultdict, deque
 from contextlib import asynccontextmanager
@@ -215,8 +215,12 @@ class MemoryChannel:
     def post(self, event: Event) -> None:
         for end in self._ends:
             if end is not self:
-                for callback in list(end._callbacks):
-                    callback(json.loads(json.dumps(event)))
+                end.hear(json.loads(json.dumps(event)))
+
+    def hear(self, event: Event) -> None:
+        """Hand on what another end said."""
+        for callback in list(self._callbacks):
+            callback(event)
 
     def listen(self, callback: Callable[[Event], None]) -> Callable[[], None]:
         self._callbacks.append(callback)
@@ -251,7 +255,15 @@ class Laboratory:
         inbox: Inbox = self.inbox
         transport: Transport = self.transport
         return Ports(
-            self.store, inbox, transport, self.locks, self.clock, self.entropy, channel, self.wakeup, _read_bytes,
+            self.store,
+            inbox,
+            transport,
+            self.locks,
+            self.clock,
+            self.entropy,
+            channel,
+            self.wakeup,
+            _read_bytes,
         )
 
 

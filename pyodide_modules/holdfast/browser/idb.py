@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+OPEN_MS = 5_000
+"""Safari can leave a request to open without any event (https://bugs.webkit.org/show_bug.cgi?id=226547)."""
+
 
 class IndexedDBStore:
     """The database `name`, opened when first needed and again whenever the connection was lost."""
@@ -30,7 +33,7 @@ class IndexedDBStore:
         self._name = name
         self._migrations = migrations
         self._schema = schema_of(migrations)
-        self._opening: asyncio.Future[Any] | None = None
+        self._opening: _Opening | None = None
         self._asked_to_keep = False
 
     async def run(self, transaction: Transaction[T]) -> T:
@@ -58,93 +61,106 @@ class IndexedDBStore:
     def close(self) -> None:
         """Let the connection go. A later `run` opens it again."""
         opening, self._opening = self._opening, None
-        if opening is not None and opening.done() and not opening.cancelled() and opening.exception() is None:
-            opening.result().close()
-
-    async def _once(self, transaction: Transaction[T]) -> T:
-        return await _drive(await self._connection(), self._schema, transaction)
-
-    def _ask_to_keep(self) -> None:
-        """Ask the browser once not to clear this storage. Not awaited: it may ask the person, or never answer."""
-        if self._asked_to_keep:
-            return
-        self._asked_to_keep = True
-        persist = getattr(getattr(js.navigator, "storage", None), "persist", None)
-        if persist is not None:  # plain http has no storage manager, and a worker may not ask
-            js.navigator.storage.persist()
+        if opening is not None:
+            opening.close()
 
     async def _connection(self) -> Any:
-        if self._opening is None:
-            self._opening = asyncio.ensure_future(self._open())
-        opening = self._opening
+        if self._opening is None or self._opening.gone:
+            self._opening = _Opening(self._name, self._migrations)
+        return await self._opening.connection()
+
+
+class _Opening:
+    """One request for a connection, with its upgrade, and then the connection itself.
+
+    A request that is blocked by another tab stays in the browser's queue and still upgrades the database once that tab
+    has closed, so this keeps listening for as long as it takes; only those who wait are told to do without.
+    """
+
+    def __init__(self, name: str, migrations: tuple[Migration, ...]) -> None:
+        self.gone = False
+        """It failed, or its connection was closed: open another one."""
+        self._name = name
+        self._migrations = migrations
+        self._db: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._db.add_done_callback(lambda done: done.cancelled() or done.exception())
+        self._stuck = asyncio.Event()
+        self._upgrade_driver: _Driver | None = None
         try:
-            return await asyncio.shield(opening)
-        except StorageError:
-            if self._opening is opening:
-                self._opening = None
-            raise
-
-    async def _open(self) -> Any:
-        opened: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        upgrades: list[_Driver] = []
-        request = js.indexedDB.open(self._name, len(self._migrations))
-
-        def upgrade(event: Any) -> None:
-            steps = _upgrade(request.result, request.transaction, self._migrations[int(event.oldVersion) :])
-            driver = _Driver(request.transaction, self._schema, steps)
-            upgrades.append(driver)
-            driver.advance(None)
-
-        def succeed(_event: Any) -> None:
-            if opened.cancelled():
-                request.result.close()
-            else:
-                opened.set_result(request.result)
-
-        def fail(event: Any) -> None:
-            event.preventDefault()
-            failure = upgrades[0].failure if upgrades else None
-            if not opened.done():
-                opened.set_exception(failure or _error(request.error, self._name))
-
-        def blocked(_event: Any) -> None:
-            if not opened.done():
-                opened.set_exception(
-                    StorageClosedError(
-                        f"The database {self._name!r} is held open by an older version in another tab. Close that tab.",
-                    )
-                )
-
-        callbacks = {
-            "onupgradeneeded": create_proxy(upgrade),
-            "onsuccess": create_proxy(succeed),
-            "onerror": create_proxy(fail),
-            "onblocked": create_proxy(blocked),
+            self._request = js.indexedDB.open(name, len(migrations))
+        except (AttributeError, JsException) as error:
+            self.gone = True
+            raise StorageClosedError(f"This browser does not let the app store anything: {error}") from error
+        self._callbacks = {
+            "onupgradeneeded": create_proxy(self._upgrade),
+            "onsuccess": create_proxy(self._succeed),
+            "onerror": create_proxy(self._fail),
+            "onblocked": create_proxy(lambda _event: self._stuck.set()),
         }
-        for event, callback in callbacks.items():
-            setattr(request, event, callback)
+        for event, callback in self._callbacks.items():
+            setattr(self._request, event, callback)
+
+    async def connection(self) -> Any:
+        """The connection, once it is there.
+
+        Raises:
+            StorageClosedError: not yet, because of another tab, or because the browser does not answer.
+            StorageFullError, NewerStorageError: not at all.
+        """
+        stuck = asyncio.ensure_future(self._stuck.wait())
         try:
-            db = await opened
+            await asyncio.wait((self._db, stuck), timeout=OPEN_MS / 1_000, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for event, callback in callbacks.items():
-                setattr(request, event, None)
-                callback.destroy()
-            for driver in upgrades:
-                driver.close()
-        self._watch(db)
-        return db
+            stuck.cancel()
+        if self._db.done():
+            return self._db.result()
+        self._stuck.set()
+        raise StorageClosedError(
+            f"The database {self._name!r} does not open; an older version may hold it in another tab. Close that tab."
+        )
 
-    def _watch(self, db: Any) -> None:
-        """Make room for a newer version, and forget a connection the browser closed."""
-        opening = self._opening
+    def close(self) -> None:
+        """Let the connection go, also if it comes later."""
+        self.gone = True
+        if self._db.done() and self._db.exception() is None:
+            self._db.result().close()
 
-        def gone(_event: Any = None) -> None:
-            if self._opening is opening:
-                self._opening = None
+    def _upgrade(self, event: Any) -> None:
+        tx = self._request.transaction
+        steps = _upgrade(self._request.result, tx, self._migrations[int(event.oldVersion) :])
+        self._upgrade_driver = _Driver(tx, schema_of(self._migrations), steps)
+        self._upgrade_driver.advance(None)
+
+    def _succeed(self, _event: Any) -> None:
+        db = self._request.result
+        db.onversionchange = create_once_callable(self._lose)
+        db.onclose = create_once_callable(self._lose)
+        self._release()
+        self._db.set_result(db)
+        if self.gone:
             db.close()
 
-        db.onversionchange = create_once_callable(gone)
-        db.onclose = create_once_callable(gone)
+    def _fail(self, event: Any) -> None:
+        event.preventDefault()
+        failure = self._upgrade_driver.failure if self._upgrade_driver else None
+        error = _error(self._request.error, self._name)
+        if failure is not None:
+            error = StorageClosedError(f"The database {self._name!r} could not be converted and was left as it was.")
+            error.__cause__ = failure
+        self.gone = True
+        self._release()
+        self._db.set_exception(error)
+
+    def _lose(self, _event: Any) -> None:
+        """Make room for a newer version, and forget a connection that the browser closed."""
+        self.close()
+
+    def _release(self) -> None:
+        for event, callback in self._callbacks.items():
+            setattr(self._request, event, None)
+            callback.destroy()
+        if self._upgrade_driver is not None:
+            self._upgrade_driver.close()
 
 
 async def _drive(db: Any, schema: dict[str, ObjectStore], transaction: Transaction[T]) -> T:
@@ -259,17 +275,14 @@ def _error(error: Any, what: str) -> StorageError:
 def _issue(tx: Any, request: Request) -> Any:
     store = tx.objectStore(request.store)
     match request:
-        case Put(_, value, None):
-            return store.put(js.JSON.parse(json.dumps(value)))
         case Put(_, value, key):
-            return store.put(value, _key(key))
+            return store.put(value, _key(key)) if key is not None else store.put(js.JSON.parse(json.dumps(value)))
         case Delete(_, query):
             return store.delete(_query(query))
         case Get(_, query, index):
             return (store.index(index) if index else store).get(_query(query))
         case GetAll(_, span, index, limit, False):
-            source = store.index(index) if index else store
-            return source.getAll(_query(span), limit) if limit else source.getAll(_query(span))
+            return (store.index(index) if index else store).getAll(_query(span), limit or js.undefined)
         case GetAll(_, span, index, _, True):
             return (store.index(index) if index else store).openCursor(_query(span), "prev")
         case Count(_, span, index):

@@ -80,7 +80,9 @@ def renew(job_id: str, fence: int, who: Claimant, now: Millis) -> Steps[bool]:
     return True
 
 
-def _settled(record: Record, queue: Record, attempt: Attempt, now: Millis) -> Record:
+def _settled(  # noqa: PLR0911  (a table of verdicts, one line each)
+    record: Record, queue: Record, attempt: Attempt, now: Millis
+) -> Record:
     outcome = attempt.outcome
     base = record | {"said": outcome.said, "crashes": 0}
     if outcome.answered:
@@ -94,8 +96,8 @@ def _settled(record: Record, queue: Record, attempt: Attempt, now: Millis) -> Re
         case Rejected(reason):
             base["attempts"] += 1
             return move(base, queue, State.FAILED, reason, now)
-        case Retry(reason, after_ms):
-            return _retried(base, queue, attempt, reason, after_ms, now)
+        case Retry() as verdict:
+            return _retried(base, queue, attempt, verdict, now)
         case Wait(after_ms):
             return _again(base, queue, Reason.IN_PROGRESS, after_ms, now)
         case AuthRequired():
@@ -104,15 +106,15 @@ def _settled(record: Record, queue: Record, attempt: Attempt, now: Millis) -> Re
             return _again(base, queue, Reason.UNREACHABLE, 0, now)
 
 
-def _retried(base: Record, queue: Record, attempt: Attempt, reason: Reason, after_ms: Millis, now: Millis) -> Record:
+def _retried(base: Record, queue: Record, attempt: Attempt, verdict: Retry, now: Millis) -> Record:
     base["attempts"] += 1
-    if reason is Reason.NO_RECEIPT:
+    if verdict.reason is Reason.NO_RECEIPT:
         base["no_receipts"] += 1
     if base["attempts"] >= base["max_attempts"]:
         return move(base, queue, State.FAILED, Reason.EXHAUSTED, now)
     queue["retries"] += 1
-    wait_ms = max(after_ms, attempt.backoff.wait_ms(base["attempts"], attempt.random))
-    return _again(base, queue, reason, wait_ms, now)
+    wait_ms = max(verdict.after_ms, attempt.backoff.wait_ms(base["attempts"], attempt.random))
+    return _again(base, queue, verdict.reason, wait_ms, now)
 
 
 def _again(base: Record, queue: Record, reason: Reason, wait_ms: Millis, now: Millis) -> Record:
