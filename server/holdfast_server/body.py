@@ -25,6 +25,7 @@ URLENCODED: Final = "application/x-www-form-urlencoded"
 
 _FEED_BYTES: Final = 256 * 1024
 _INLINE_JSON_BYTES: Final = 64 * 1024
+_DEPTH_LIMIT: Final = 64
 _DISCARD_BYTES: Final = 256 * MIB
 
 
@@ -164,13 +165,26 @@ async def _parse_json(raw: bytes) -> Any:
 
 
 def _load_json(raw: bytes) -> Any:
-    """JSON as RFC 8259 has it: UTF-8, no NaN or Infinity, and no lone surrogates, which no database can store."""
+    """JSON as RFC 8259 has it, in UTF-8: no NaN, no Infinity. Its depth is limited, so that nobody after this runs out of stack."""
     try:
         value = json.loads(raw.decode("utf-8"), parse_constant=_no_constant)
-        json.dumps(value, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError) as error:
         raise malformed_body("The body is not well-formed JSON in UTF-8.") from error
+    if _deeper_than(_DEPTH_LIMIT, value):
+        raise malformed_body(f"The body is nested more than {_DEPTH_LIMIT} levels deep.")
     return value
+
+
+def _deeper_than(limit: int, value: Any) -> bool:
+    level = [value]
+    for _ in range(limit):
+        level = [
+            child
+            for item in level
+            if isinstance(item, dict | list)
+            for child in (item.values() if isinstance(item, dict) else item)
+        ]
+    return bool(level)
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -21,7 +21,7 @@ from holdfast_server.idempotency import KeyedRequest, StoredResponse
 from holdfast_server.limits import Limits
 from holdfast_server.metrics import Metrics
 from holdfast_server.middleware import answer_once, require_key
-from holdfast_server.problems import INVALID, Problem
+from holdfast_server.problems import INVALID, Problem, malformed_body
 from holdfast_server.security import CONTENT_SECURITY_POLICY
 from holdfast_server.stores.sqlite import SqliteDatabase, SqliteKeyStore
 
@@ -80,7 +80,7 @@ class Inspections:
         """The payload and files of a body that keeps all rules.
 
         Raises:
-            Problem: 422 with every broken rule.
+            Problem: 422 with every broken rule; 400 where a text is no Unicode.
         """
         payload = body.value if isinstance(body, JsonBody) else self.rules.parse(body.fields)
         files = [] if isinstance(body, JsonBody) else body.files
@@ -89,6 +89,12 @@ class Inspections:
         if broken:
             detail = "Correct what is listed, then send it again under a key of its own."
             raise Problem(422, INVALID, title="The inspection breaks rules", detail=detail, errors=broken)
+        try:
+            json.dumps(payload, ensure_ascii=False).encode()
+        except (
+            UnicodeEncodeError
+        ) as error:  # JSON can spell half a surrogate pair; neither UTF-8 nor SQLite can hold it
+            raise malformed_body("A text has half a character in it (a lone surrogate).") from error
         return payload, files
 
     async def _effect(
