@@ -50,8 +50,8 @@ def make(settings: Mapping[str, object], files: Mapping[str, bytes], own_url: st
     listed = [(url, len(data), hashlib.sha256(data).hexdigest()) for url, data in files.items()]
     own = 0
     while True:
-        precache = sorted([*listed, (own_url, own)])
-        total = sum(entry[1] for entry in precache)
+        precache = sorted([*listed, (own_url, own, "")])
+        total = sum(size for _, size, _ in precache)
         config = {**settings, "precache": precache, "bytes": total}
         text = f"export default {json.dumps(config, indent=1)};\n".encode()
         if len(text) == own:
