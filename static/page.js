@@ -81,6 +81,7 @@ const arrived = new URLSearchParams(location.search).get("saved");
 if (arrived !== null) {
   // The worker took the form's own POST and sent us here; the address is no place to keep that.
   history.replaceState(null, "", location.pathname + location.hash);
+  byId("inspections-title").after(saved);
   showSaved("");
   saved.focus();
 }

@@ -4,10 +4,15 @@ from collections.abc import Callable
 from typing import Any
 
 import js
-from pyodide.ffi import create_proxy, to_js
+from pyodide.ffi import create_proxy, jsnull, to_js
 
 # Listeners that live as long as the page. They are held so that their proxies are not collected.
 _kept: list[Any] = []
+
+
+def maybe(value: Any) -> Any:
+    """What JavaScript answered, None for its null."""
+    return None if value is jsnull else value
 
 
 def by_id(name: str) -> Any:
@@ -17,7 +22,36 @@ def by_id(name: str) -> Any:
 
 def find(within: Any, selector: str) -> Any:
     """The first element in another that matches, or None."""
-    return within.querySelector(selector)
+    return maybe(within.querySelector(selector))
+
+
+def around(element: Any, selector: str) -> Any:
+    """The nearest element around this one, or itself, that matches; or None."""
+    return maybe(element.closest(selector))
+
+
+def data(element: Any, name: str) -> str | None:
+    """A `data-` attribute, or None."""
+    value: str | None = maybe(element.getAttribute(f"data-{name}"))
+    return value
+
+
+def child(of: Any, place: int) -> Any:
+    """The child element at a place, or None."""
+    return maybe(of.children.item(place))
+
+
+def replace_at(target: Any, place: int, element: Any) -> None:
+    """Let this element be the child at that place; what stands there already is not touched."""
+    there = child(target, place)
+    if there is not None and there.isSameNode(element):
+        return
+    before = jsnull if there is None else there
+    # moveBefore keeps the focus, but only of what is in the document already.
+    if element.isConnected and hasattr(target, "moveBefore"):
+        target.moveBefore(element, before)
+    else:
+        target.insertBefore(element, before)
 
 
 def part(of: Any, name: str) -> Any:

@@ -57,13 +57,14 @@ class InspectionFormView:
         self._focus_first()
 
     def _submit(self, event: Any) -> None:
-        if not event.target.isSameNode(self._element) or not self._element.dataset.edits:
+        edited = dom.data(self._element, "edits")
+        if edited is None or not event.target.isSameNode(self._element):
             return
         event.preventDefault()
         event.stopImmediatePropagation()
         if not self._saving:
             self._saving = True
-            self._task = asyncio.ensure_future(self._save_edit(self._element.dataset.edits))
+            self._task = asyncio.ensure_future(self._save_edit(edited))
 
     async def _save_edit(self, job_id: str) -> None:
         payload, files = self._content()
@@ -75,7 +76,7 @@ class InspectionFormView:
         except StorageFullError:
             self._say("Not saved: this device is out of space. Remove a photo or free some space, then save again.")
         except HoldfastError as error:
-            del self._element.dataset.edits
+            self._element.removeAttribute("data-edits")
             self._say(
                 f"Not saved in its place: {error} Everything you typed is still here; save again to keep it as a new one."
             )
@@ -117,7 +118,7 @@ class InspectionFormView:
             dom.show(line, bool(words))
             field = dom.by_id(name)
             dom.attribute(field, "aria-invalid", "true" if words else None)
-            described = [each for each in (field.dataset.hint, f"{name}-error" if words else "") if each]
+            described = [each for each in (dom.data(field, "hint"), f"{name}-error" if words else "") if each]
             dom.attribute(field, "aria-describedby", " ".join(described) or None)
         if not self._broken:
             self._say("")

@@ -227,13 +227,13 @@ class Page:
     # Doing
 
     def _pressed(self, event: Any) -> None:
-        button = event.target.closest("[data-do]")
+        button = dom.around(event.target, "[data-do]")
         if button is None:
             return
-        do = button.dataset.do
-        row = button.closest("[data-job-id]")
-        if row is not None and row.closest("#outbox") is not None and do in self._verbs:
-            _run(self._do(do, row.dataset.jobId))
+        do = dom.data(button, "do") or ""
+        row = dom.around(button, "#outbox [data-job-id]")
+        if row is not None and do in self._verbs:
+            _run(self._do(do, dom.data(row, "job-id") or ""))
         elif do == "older":
             _run(self._look_further_back())
         elif do == "understood":
@@ -270,7 +270,7 @@ class Page:
             return
         self._asked.add(job_id)
         self._draw()
-        dom.by_id(f"outbox-{job_id}").closest("li").querySelector(f'[data-do="{KEEP}"]').focus()
+        dom.find(dom.around(dom.by_id(f"outbox-{job_id}"), "li"), f'[data-do="{KEEP}"]').focus()
 
     async def _cancel_surely(self, job_id: str) -> None:
         self._asked.discard(job_id)

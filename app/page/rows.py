@@ -57,7 +57,7 @@ class Rows:
         # Rows made before Python was there stay the elements they are.
         for each in lists:
             for element in each.children:
-                self._elements[element.dataset.jobId] = element
+                self._elements[dom.data(element, "job-id") or ""] = element
 
     def show(self, columns: Sequence[Sequence[Row]]) -> None:
         """Make the lists hold these rows, in this order; focus inside a row survives."""
@@ -69,9 +69,7 @@ class Rows:
         for target, rows in zip(self._lists, columns, strict=True):
             for place, row in enumerate(rows):
                 element = self._element(row)
-                at = target.children.item(place)
-                if at is None or not at.isSameNode(element):
-                    _move(target, element, at)
+                dom.replace_at(target, place, element)
             dom.show(target, bool(rows))
         focus.restore(self._elements)
 
@@ -91,8 +89,8 @@ class _Focus:
     def __init__(self, elements: dict[str, Any]) -> None:
         self._active = js.document.activeElement
         self._key = next((key for key, element in elements.items() if element.contains(self._active)), None)
-        self._do = self._active.dataset.do if self._key is not None else None
-        self._list = elements[self._key].closest(".screen") if self._key is not None else None
+        self._do = dom.data(self._active, "do") if self._key is not None else None
+        self._screen = dom.around(elements[self._key], ".screen") if self._key is not None else None
 
     def restore(self, elements: dict[str, Any]) -> None:
         """Back to the same button; if that is gone to the row's title, if the row is gone to the screen's."""
@@ -100,18 +98,10 @@ class _Focus:
             return
         element = elements.get(self._key)
         if element is None:
-            dom.find(self._list, "h2").focus()
+            dom.find(self._screen, "h2").focus()
             return
         same = dom.find(element, f'[data-do="{self._do}"]') if self._do else None
         (same or dom.find(element, ".entry-title")).focus()
-
-
-def _move(target: Any, element: Any, before: Any) -> None:
-    # moveBefore keeps the focus, but only for what is in the document already.
-    if element.isConnected and hasattr(target, "moveBefore"):
-        target.moveBefore(element, before)
-    else:
-        target.insertBefore(element, before)
 
 
 def _draw(element: Any, row: Row, element_id: str) -> None:
@@ -152,7 +142,7 @@ def _draw_facts(target: Any, facts: Sequence[Fact]) -> None:
 
 
 def _draw_buttons(target: Any, row: Row, title_id: str) -> None:
-    old = {element.dataset.do: element for element in target.children}
+    old = {dom.data(element, "do"): element for element in target.children}
     for place, button in enumerate(row.buttons):
         element = old.pop(button.do, None)
         if element is None:
@@ -166,9 +156,7 @@ def _draw_buttons(target: Any, row: Row, title_id: str) -> None:
         dom.write(element, button.label)
         names = [name for name, wanted in (("button", button.href), ("advised", row.advised == button.do)) if wanted]
         dom.attribute(element, "class", " ".join(names) or None)
-        at = target.children.item(place)
-        if at is None or not at.isSameNode(element):
-            _move(target, element, at)
+        dom.replace_at(target, place, element)
     for element in old.values():
         element.remove()
     dom.show(target, bool(row.buttons))
