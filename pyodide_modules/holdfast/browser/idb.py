@@ -50,6 +50,8 @@ class IndexedDBStore:
         try:
             return await self._once(transaction)
         except StorageClosedError:
+            if self._opening is not None and self._opening.stuck:
+                raise
             self.close()
             return await self._once(transaction)
         except StorageFullError:
@@ -63,6 +65,18 @@ class IndexedDBStore:
         opening, self._opening = self._opening, None
         if opening is not None:
             opening.close()
+
+    async def _once(self, transaction: Transaction[T]) -> T:
+        return await _drive(await self._connection(), self._schema, transaction)
+
+    def _ask_to_keep(self) -> None:
+        """Ask the browser once not to clear this storage. Not awaited: it may ask the person, or never answer."""
+        if self._asked_to_keep:
+            return
+        self._asked_to_keep = True
+        persist = getattr(getattr(js.navigator, "storage", None), "persist", None)
+        if persist is not None:  # plain http has no storage manager, and a worker may not ask
+            js.navigator.storage.persist()
 
     async def _connection(self) -> Any:
         if self._opening is None or self._opening.gone:
@@ -80,11 +94,13 @@ class _Opening:
     def __init__(self, name: str, migrations: tuple[Migration, ...]) -> None:
         self.gone = False
         """It failed, or its connection was closed: open another one."""
+        self.stuck = False
+        """It waits for another tab, or for a browser that does not answer."""
         self._name = name
         self._migrations = migrations
         self._db: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._db.add_done_callback(lambda done: done.cancelled() or done.exception())
-        self._stuck = asyncio.Event()
+        self._told = asyncio.Event()
         self._upgrade_driver: _Driver | None = None
         try:
             self._request = js.indexedDB.open(name, len(migrations))
@@ -95,7 +111,7 @@ class _Opening:
             "onupgradeneeded": create_proxy(self._upgrade),
             "onsuccess": create_proxy(self._succeed),
             "onerror": create_proxy(self._fail),
-            "onblocked": create_proxy(lambda _event: self._stuck.set()),
+            "onblocked": create_proxy(self._wait_longer),
         }
         for event, callback in self._callbacks.items():
             setattr(self._request, event, callback)
@@ -107,14 +123,14 @@ class _Opening:
             StorageClosedError: not yet, because of another tab, or because the browser does not answer.
             StorageFullError, NewerStorageError: not at all.
         """
-        stuck = asyncio.ensure_future(self._stuck.wait())
+        told = asyncio.ensure_future(self._told.wait())
         try:
-            await asyncio.wait((self._db, stuck), timeout=OPEN_MS / 1_000, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((self._db, told), timeout=OPEN_MS / 1_000, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            stuck.cancel()
+            told.cancel()
         if self._db.done():
             return self._db.result()
-        self._stuck.set()
+        self._wait_longer()
         raise StorageClosedError(
             f"The database {self._name!r} does not open; an older version may hold it in another tab. Close that tab."
         )
@@ -135,6 +151,7 @@ class _Opening:
         db = self._request.result
         db.onversionchange = create_once_callable(self._lose)
         db.onclose = create_once_callable(self._lose)
+        self.stuck = False
         self._release()
         self._db.set_result(db)
         if self.gone:
@@ -147,9 +164,13 @@ class _Opening:
         if failure is not None:
             error = StorageClosedError(f"The database {self._name!r} could not be converted and was left as it was.")
             error.__cause__ = failure
-        self.gone = True
+        self.gone, self.stuck = True, False
         self._release()
         self._db.set_exception(error)
+
+    def _wait_longer(self, _event: Any = None) -> None:
+        self.stuck = True
+        self._told.set()
 
     def _lose(self, _event: Any) -> None:
         """Make room for a newer version, and forget a connection that the browser closed."""
