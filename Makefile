@@ -11,6 +11,7 @@ STAMPS := $(VENV)/.stamps
 WHEELS := .cache/wheels
 # A machine without npm gets it from requirements/node.txt, into $(BIN).
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build serve lint test test-long bench browsers lock clean

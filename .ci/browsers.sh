@@ -17,7 +17,8 @@ $as_root true 2>/dev/null && may_install=yes
 if [ "$may_install" = yes ] && command -v apt-get >/dev/null && grep -q '^ID=debian' /etc/os-release 2>/dev/null; then
   echo "Installing Chromium and Firefox ESR with apt-get"
   if $as_root apt-get update -qq &&
-    DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y -qq --no-install-recommends chromium firefox-esr xvfb >/dev/null &&
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+      chromium firefox-esr xvfb >/dev/null &&
     have_both; then
     exit 0
   fi

@@ -15,7 +15,8 @@ if ! "$PYTHON" -c 'import ensurepip' 2>/dev/null; then
   [ "$(id -u)" = 0 ] || as_root="sudo -n"
   if command -v apt-get >/dev/null && $as_root true 2>/dev/null; then
     echo "Python's ensurepip is missing: installing python$version-venv"
-    { $as_root apt-get update -qq && $as_root apt-get install -y -qq --no-install-recommends "python$version-venv"; } >/dev/null ||
+    { $as_root apt-get update -qq && $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+        --no-install-recommends "python$version-venv"; } >/dev/null 2>&1 ||
       echo "apt-get could not install python$version-venv." >&2
   fi
   if ! "$PYTHON" -c 'import ensurepip' 2>/dev/null; then
