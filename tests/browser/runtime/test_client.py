@@ -1,0 +1,89 @@
+"""static/holdfast.js: the client in a page with Python, in one whose Python fails, and in one without any."""
+
+PLAIN = """<!doctype html><html lang="en"><title>A page of somebody else's</title><link rel="icon" href="data:,">
+<script type="module" src="/holdfast.js"></script></html>"""
+ENQUEUE = """() => holdfast.enqueue("inspection.create",
+  {site: "Cellar", inspected_on: "2026-01-02", severity: "low"}, {attachments: [new File(["abc"], "a.txt", {type: "text/plain"})]})"""
+
+
+def test_page_and_client_speak_with_python(open_page, faults):
+    """A job enqueued through the client is listed with a full row; nothing is uncaught and no error logged."""
+    page = open_page()
+    assert page.evaluate("() => holdfast.python") == "ready"
+    saved = page.evaluate(ENQUEUE)
+    row = page.evaluate("(id) => holdfast.job(id)", saved["id"])
+    assert row["key"] == saved["key"]
+    assert row["payload"]["site"] == "Cellar"
+    assert faults == []
+
+
+def test_a_rule_broken_is_an_error_with_name_and_code(open_page):
+    """What Python refuses is an Error of that name, not an entry in the inbox."""
+    page = open_page()
+    told = page.evaluate(
+        """() => holdfast.enqueue("no.such.type", {})
+          .then(() => null, (error) => [error instanceof Error, error.name, error.code])"""
+    )
+    assert told == [True, "UnknownTypeError", "unknown_type"]
+    assert page.evaluate("() => holdfastInbox.count()") == 0
+
+
+def test_a_page_whose_python_cannot_start_still_saves_lists_and_exports(lone_page, faults):
+    """WebAssembly blocked and no worker: submits are durable, rows and an export come from the inbox."""
+    page = lone_page("delete globalThis.WebAssembly", wait=True)
+    page.evaluate("() => holdfast.ready")
+    saved = page.evaluate(ENQUEUE)
+    facts = page.evaluate("() => holdfast.capabilities()")
+    assert facts["python"] == "failed"
+    assert facts["closes"] == "next-visit"
+    (row,) = page.evaluate("() => holdfast.jobs()")
+    assert (row["id"], row["state"], row["attempts"]) == (saved["id"], "pending", 0)
+    exported = page.evaluate("() => holdfast.export()")
+    (entry,) = exported["inbox"]
+    assert exported["holdfast"] == 1
+    assert entry["payload"]["site"] == "Cellar"
+    assert entry["attachments"] == [
+        {"field": "attachments", "name": "a.txt", "type": "text/plain", "size": 3, "data": "YWJj"}
+    ]
+    assert faults == []
+
+
+def test_a_method_that_nobody_can_answer_rejects_with_a_reason(lone_page):
+    """Without any Python `retry` says why it cannot be done."""
+    page = lone_page("delete globalThis.WebAssembly", wait=True)
+    told = page.evaluate("() => holdfast.retry('x').then(() => null, ({name, message}) => [name, message.length > 0])")
+    assert told == ["UnavailableError", True]
+
+
+def test_a_call_settles_in_the_time_it_was_given(lone_page):
+    """A Python that never answers costs `timeout_ms`, no more."""
+    page = lone_page(block="**/pyscript.js")
+    told = page.evaluate(
+        """async () => {
+          holdfast.connect(() => new Promise(() => {}));
+          const begun = performance.now();
+          const name = await holdfast.wait("x", {timeout_ms: 300}).then(() => null, (error) => error.name);
+          return [name, performance.now() - begun < 5000];
+        }"""
+    )
+    assert told == ["WaitTimeoutError", True]
+
+
+def test_a_page_without_python_is_answered_by_the_worker(context, open_page, server):
+    """The client in any page of the origin: the worker's Python takes its jobs and lists them."""
+    open_page()
+    context.route("**/plain", lambda route: route.fulfill(body=PLAIN, content_type="text/html"))
+    page = open_page("/plain", wait=False)
+    page.wait_for_function("() => globalThis.holdfast")
+    assert page.evaluate("() => holdfast.python") == "none"
+    saved = page.evaluate(ENQUEUE)
+    rows = page.evaluate("() => holdfast.jobs()")
+    assert saved["id"] in [row["id"] for row in rows]
+
+
+def test_every_tab_hears_of_a_change(open_page):
+    """A save in one tab is a `change` event in the other, with the job's id."""
+    here, there = open_page(), open_page()
+    there.evaluate("() => { globalThis.heard = []; holdfast.addEventListener('change', ({detail}) => heard.push(...detail.ids)); }")
+    saved = here.evaluate(ENQUEUE)
+    there.wait_for_function("(id) => heard.includes(id)", arg=saved["id"])

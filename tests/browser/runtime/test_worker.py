@@ -1,0 +1,175 @@
+"""sw/ and the snapshot: the service worker of a real build, in real browsers."""
+
+import pytest
+
+MEASURES = "() => performance.getEntriesByType('measure').map(({name}) => name)"
+ASK = """async (method) => {
+  const {active} = await navigator.serviceWorker.ready;
+  return (await holdfast.ask(active, method)).ok;
+}"""
+DAMAGE = """async () => {
+  const path = `/runtime/${holdfast.build}/snapshot`;
+  const cache = await caches.open(`holdfast-${holdfast.build}`);
+  const stored = await cache.match(path);
+  const bytes = new Uint8Array(await stored.arrayBuffer());
+  bytes[bytes.length >> 1] ^= 1;
+  await cache.put(path, new Response(bytes, {headers: stored.headers}));
+}"""
+DIGEST = """async () => (await (await caches.open(`holdfast-${holdfast.build}`))
+  .match(`/runtime/${holdfast.build}/snapshot`))?.headers.get("X-SHA-256")"""
+RESTORED = "holdfast:python:restored"
+STARTED_PLAINLY = "holdfast:python:plain"
+
+
+def test_a_second_visit_restores_python(open_page, faults):
+    """The first visit leaves a snapshot behind; the next one starts from it, with its modules imported."""
+    open_page().close()
+    page = open_page()
+    assert RESTORED in page.evaluate(MEASURES)
+    assert faults == []
+
+
+def test_everything_opens_without_a_network(open_page, server, faults):
+    """After one visit, with the server stopped: the app opens, Python runs, a job is saved."""
+    page = open_page()
+    server.stop()
+    page.reload()
+    page.wait_for_function("() => holdfast.python === 'ready'", timeout=60_000)
+    saved = page.evaluate(
+        "() => holdfast.enqueue('inspection.create', {site: 'Cellar', inspected_on: '2026-01-02', severity: 'low'})"
+    )
+    assert page.evaluate("(id) => holdfast.job(id)", saved["id"])["state"] == "pending"
+    assert [fault for fault in faults if "uncaught" in fault] == []
+
+
+def test_a_damaged_snapshot_is_never_run(open_page):
+    """One bit flipped in mid-heap: Python starts plainly, and a whole snapshot is there again afterwards."""
+    page = open_page()
+    before = page.evaluate(DIGEST)
+    page.evaluate(DAMAGE)
+    page.reload()
+    page.wait_for_function("() => holdfast.python === 'ready'", timeout=90_000)
+    names = page.evaluate(MEASURES)
+    assert STARTED_PLAINLY in names
+    assert RESTORED not in names
+    assert before
+    page.wait_for_function(f"async () => Boolean(await ({DIGEST})())", timeout=90_000)
+    page.reload()
+    page.wait_for_function("() => holdfast.python === 'ready'", timeout=90_000)
+    assert RESTORED in page.evaluate(MEASURES)
+
+
+def test_random_differs_between_starts(open_page):
+    """Two hearts from one snapshot do not draw the same numbers."""
+    page = open_page()
+    drawn = page.evaluate(
+        """async () => {
+          const {start} = await import(`/runtime/${holdfast.build}/python.js`);
+          const draw = async () => {
+            const {python, how} = await start();
+            return [how, python.runPython("import random; random.random()")];
+          };
+          return [await draw(), await draw()];
+        }"""
+    )
+    (first_how, first), (second_how, second) = drawn
+    assert (first_how, second_how) == ("restored", "restored")
+    assert first != second
+
+
+def test_a_restored_python_can_import_what_was_not_imported_before(open_page):
+    """Files of wheels are not in a snapshot, but the modules in them can be imported all the same."""
+    page = open_page()
+    version = page.evaluate(
+        """async () => {
+          const {start} = await import(`/runtime/${holdfast.build}/python.js`);
+          const {python, how} = await start();
+          const version = python.runPython(`
+import importlib.metadata, sys
+sys.modules.pop("fastjsonschema.draft04", None)
+import fastjsonschema.draft04
+importlib.metadata.version("fastjsonschema")`);
+          return [how, version];
+        }"""
+    )
+    assert version[0] == "restored"
+    assert version[1]
+
+
+def test_a_drain_is_handed_to_a_page_with_python(open_page):
+    """The worker wakes, a page is there: the page drains, and no second Python is started."""
+    open_page().close()
+    page = open_page()
+    drained = page.evaluate(ASK, "drain")
+    assert "remaining" in drained
+    timings = page.evaluate(ASK, "timings")
+    assert RESTORED not in [measure["name"] for measure in timings["measures"]]
+
+
+def test_a_form_without_the_listener_is_taken_by_the_worker(open_page, server):
+    """The form's own multipart POST: into the inbox and back to the app, which takes it in."""
+    page = open_page()
+    server.stop()
+    page.evaluate(
+        """() => {
+          const form = document.querySelector("form[data-holdfast]");
+          form.elements.site.value = "Cellar";
+          form.elements.inspected_on.value = "2026-01-02";
+          form.elements.severity.value = "low";
+          HTMLFormElement.prototype.submit.call(form); // tells no listener
+        }"""
+    )
+    page.wait_for_url("**/?saved=*#inspections")
+    page.wait_for_function("() => globalThis.holdfast?.python === 'ready'", timeout=90_000)
+    saved = page.evaluate("() => new URL(location).searchParams.get('saved')")
+    job = page.evaluate("(id) => holdfast.job(id)", saved)
+    assert job["payload"]["site"] == "Cellar"
+
+
+def test_what_is_not_of_the_build_passes_untouched(open_page, server):
+    """The API is never answered from a cache."""
+    page = open_page()
+    assert page.evaluate("async () => (await fetch('/api/flags')).status") == 200
+    server.stop()
+    assert page.evaluate("() => fetch('/api/flags').then(() => 'answered', () => 'no network')") == "no network"
+
+
+@pytest.fixture
+def updated(open_page, server, next_dist, dist):
+    """Two tabs of one build, and the next one waiting."""
+    tabs = [open_page(), open_page()]
+    old = tabs[0].evaluate("() => holdfast.build")
+    tabs[0].evaluate("() => { globalThis.offered = false; holdfast.addEventListener('update', () => (offered = true)); }")
+    server.stop()
+    server.dist = next_dist
+    server.start()
+    tabs[0].evaluate("async () => { await (await holdfast.registration).update(); }")
+    tabs[0].wait_for_function("() => offered", timeout=60_000)
+    return old, *tabs
+
+
+def test_an_update_waits_to_be_asked_for(updated):
+    """A new version is offered, and until it is asked for a reload still opens the old one."""
+    old, tab, _other = updated
+    tab.reload()
+    tab.wait_for_function("() => holdfast.updateReady", timeout=60_000)
+    assert tab.evaluate("() => holdfast.build") == old
+
+
+def test_an_update_reloads_only_the_tab_that_asked(updated, faults):
+    """The tab that asked gets the new version; the other goes on with files of its own build until it is closed."""
+    old, tab, other = updated
+    other.evaluate("() => { globalThis.untouched = true; }")
+    tab.evaluate("() => { holdfast.applyUpdate(); }")
+    tab.wait_for_function("(old) => globalThis.holdfast && holdfast.build !== old", arg=old, timeout=60_000)
+    tab.wait_for_function("() => holdfast.python === 'ready'", timeout=90_000)
+    new = tab.evaluate("() => holdfast.build")
+    assert other.evaluate("() => globalThis.untouched")
+    assert other.evaluate("(build) => fetch(`/runtime/${build}/python.js`).then(({status}) => status)", old) == 200
+    assert set(tab.evaluate("() => caches.keys()")) == {f"holdfast-{old}", f"holdfast-{new}"}
+    own = tab.evaluate("() => performance.getEntriesByType('resource').map(({name}) => name)")
+    assert [url for url in own if f"/runtime/{old}/" in url] == []
+    other.close()
+    tab.evaluate(ASK, "prepare")
+    tab.wait_for_function("async () => (await caches.keys()).length === 1", timeout=60_000)
+    assert faults == []
