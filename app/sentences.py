@@ -254,10 +254,9 @@ def news(before: dict[str, Row], after: dict[str, Row]) -> tuple[str, str]:
     """What to announce when rows change: politely, and at once because the person is needed. Empty: nothing."""
     received, needed = 0, []
     for job_id, row in after.items():
-        was = before.get(job_id)
-        if was is None:
-            continue
-        tone, tone_before = look(row).tone, look(was).tone
+        tone = look(row).tone
+        # One that is new was saved a moment ago, which has been said.
+        tone_before = look(before[job_id]).tone if job_id in before else "waiting"
         received += tone == "received" != tone_before
         if tone == "yours" != tone_before:
             needed.append(f"“{title(row)}” needs you: {look(row).pill.lower()}.")

@@ -63,8 +63,9 @@ form.addEventListener("holdfast:saved", (event) => {
   clear();
   forget();
   showSaved(/** @type {CustomEvent} */ (event).detail.title ?? site);
-  saved.scrollIntoView({ block: "nearest" });
-  saved.focus();
+  byId("new").scrollTop = 0; // on a wide screen the form scrolls by itself
+  byId("new").scrollIntoView();
+  saved.focus({ preventScroll: true });
   refresh();
 });
 form.addEventListener("holdfast:unsaved", (event) => {
@@ -75,7 +76,7 @@ form.addEventListener("holdfast:unsaved", (event) => {
       : `Not saved: ${error?.message ?? "the browser did not say why."} Everything you typed is still here.`,
   );
 });
-form.addEventListener("input", () => (saved.hidden = true));
+for (const name of ["input", "app:fill"]) form.addEventListener(name, () => (saved.hidden = true));
 
 const arrived = new URLSearchParams(location.search).get("saved");
 if (arrived !== null) {

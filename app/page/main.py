@@ -69,6 +69,7 @@ class Page:
         self._before: dict[str, dict[str, Any]] | None = None
         self._last_received_ms: int | None = None
         self._facts: dict[str, Any] = {}
+        self._wiped_after: int | None = None
         self._wants_refresh = False
         self._refreshing = False
         self._gathering = False
@@ -214,12 +215,12 @@ class Page:
         dom.show(dom.by_id("silent"), bool(silent))
         unsent = any(moment.look(job).tone not in ("received", "ended") for job in jobs)
         dom.show(dom.by_id("not-persistent"), unsent and facts.get("persisted") is False)
-        wiped = facts.get("wiped_after")
-        if wiped:
+        wiped = self._wiped_after
+        if wiped is not None:
             dom.write(
                 dom.part(dom.by_id("wiped"), "when"), f"some time after {sentences.moment(wiped, moment.now_ms, None)}"
             )
-        dom.show(dom.by_id("wiped"), bool(wiped))
+        dom.show(dom.by_id("wiped"), wiped is not None)
         line = dom.by_id("tab-line")
         dom.write(dom.find(line, "span"), sentences.tab_line(facts) if facts else "")
         dom.show(line, bool(facts))
@@ -237,7 +238,7 @@ class Page:
         elif do == "older":
             _run(self._look_further_back())
         elif do == "understood":
-            self._facts.pop("wiped_after", None)
+            self._wiped_after = None
             _run(host.forget_wipe(outbox))
             self._draw()
         elif do == "sign-in":
