@@ -219,12 +219,13 @@ def _pointer(path: Sequence[str]) -> str:
     return "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in path)
 
 
-def _place_in_form(violation: Violation) -> tuple[int, int]:
+def _place_in_form(violation: Violation) -> tuple[int, int, str]:
     """Sort by the order of the form, items of a list by their number."""
     parts = violation.pointer.split("/")[1:]
     names = ["site", "inspected_on", "severity", "checklist", "notes", "photos"]
     first = names.index(parts[0]) if parts and parts[0] in names else len(names)
-    return first, int(parts[1]) if len(parts) > 1 and parts[1].isdigit() else -1
+    index = int(parts[1]) if len(parts) > 1 and parts[1].isdigit() else -1
+    return first, index, violation.pointer
 
 
 INSPECTION: Final = InspectionForm()

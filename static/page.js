@@ -103,6 +103,12 @@ const button = (/** @type {string} */ words, /** @type {string} */ what, /** @ty
   return made;
 };
 
+/** Why Python did not start. What a browser says of forbidden WebAssembly is for developers. */
+const why = () => {
+  const reason = holdfast.pythonReason ?? "no reason was given";
+  return /WebAssembly/.test(reason) ? "WebAssembly is blocked" : reason.replace(/\.$/, "");
+};
+
 /** A row of the inbox: it may already have been made, and then stays the element it is. */
 const placeRow = (/** @type {HTMLElement} */ list, /** @type {any} */ entry, /** @type {string} */ where) => {
   let row = /** @type {HTMLElement | null} */ (list.querySelector(`[data-job-id="${CSS.escape(entry.id)}"]`));
@@ -123,11 +129,12 @@ const placeRow = (/** @type {HTMLElement} */ list, /** @type {any} */ entry, /**
   const line = /** @type {HTMLElement} */ (row.querySelector(".entry-line"));
   line.hidden = false;
   line.textContent = stuck
-    ? `The part that sends could not start in this browser (${(holdfast.pythonReason ?? "no reason was given").replace(/\.$/, "")}). It is sent once that part starts; until then you can export it.`
+    ? `The part that sends could not start in this browser (${why()}). It is sent once that part starts; until then you can export it.`
     : "It is sent by itself.";
   const actions = /** @type {HTMLElement} */ (row.querySelector(".actions"));
   if (stuck && !actions.childElementCount)
     actions.append(button("Start again", "reload", title.id), button("Export", "export", title.id));
+  actions.hidden = !stuck;
   /** @type {HTMLElement} */ (row.querySelector(".entry-foot")).hidden = !stuck;
   return row;
 };

@@ -82,16 +82,20 @@ class OutboxScreen:
         """Show all jobs."""
         groups: dict[str, list[dict[str, Any]]] = {name: [] for name, _ in self.GROUPS}
         for job in moment.jobs.values():
-            groups[_group(job, moment.look(job).tone)].append(job)
+            groups[_group(moment.look(job).tone)].append(job)
         groups["yours"].sort(key=lambda job: -job["created_at"])
         groups["way"].sort(
             key=lambda job: (job["priority"], -(job.get("ahead") or 0), -job["created_at"]), reverse=True
         )
         groups["finished"].sort(key=lambda job: -job["updated_at"])
-        self._rows.show([[_outbox_row(job, moment) for job in groups[name]] for name, _ in self.GROUPS])
         for name, words in self.GROUPS:
             number = f" ({len(groups[name])})" if name != "finished" else ""
             dom.write(dom.by_id(f"group-{name}-title"), words + number)
+            # Groups open before the rows move and close after them: the focus is never inside what is hidden.
+            if groups[name]:
+                dom.show(dom.by_id(f"group-{name}"), True)
+        self._rows.show([[_outbox_row(job, moment) for job in groups[name]] for name, _ in self.GROUPS])
+        for name, _ in self.GROUPS:
             dom.show(dom.by_id(f"group-{name}"), bool(groups[name]))
         tally = sentences.tones(moment.jobs.values())
         words = sentences.summary(tally)
@@ -132,11 +136,10 @@ def draw_sites(moment: Moment) -> None:
     target.replaceChildren(*options)
 
 
-def _group(job: dict[str, Any], tone: Tone) -> str:
+def _group(tone: Tone) -> str:
     if tone in ("received", "ended"):
         return "finished"
-    # Waiting for sign-in needs the person too, but it is one matter for all of them, and they keep their order.
-    return "yours" if tone == "yours" and job["state"] != "pending" else "way"
+    return "yours" if tone == "yours" else "way"
 
 
 def _outbox_row(job: dict[str, Any], moment: Moment) -> Row:
