@@ -207,6 +207,10 @@ globalThis.holdfastInbox ??= (() => {
     /** A value of the session: `account`, or `draft:<form type>`. @param {string} key */
     get: (key) => read((tx) => tx.objectStore("session").get(key)),
 
+    /** Forget what was typed and never submitted. @returns {Promise<void>} */
+    wipeDrafts: () =>
+      run("readwrite", "relaxed", (tx) => tx.objectStore("session").delete(IDBKeyRange.bound("draft:", "draft:\uffff"))),
+
     /** @param {string} key @param {any} value `undefined` removes it @returns {Promise<void>} */
     set: (key, value) =>
       run("readwrite", "relaxed", (tx) => {

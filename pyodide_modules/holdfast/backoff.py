@@ -20,10 +20,16 @@ class Backoff:
     base_ms: Millis = 1_000
     factor: float = 2.0
     cap_ms: Millis = 300_000
-    jitter: Literal["full", "equal", "none"] = "full"
+    jitter: Literal["full", "equal", "decorrelated", "none"] = "full"
 
-    def wait_ms(self, attempt: int, random: float) -> Millis:
-        """The wait after the `attempt`-th attempt (1, 2, …) failed; `random` is uniform in [0, 1)."""
+    def wait_ms(self, attempt: int, random: float, previous_ms: Millis = 0) -> Millis:
+        """The wait after the `attempt`-th attempt (1, 2, …) failed.
+
+        Args:
+            attempt: how many have failed.
+            random: uniform in [0, 1).
+            previous_ms: the wait before this attempt; only decorrelated jitter builds on it.
+        """
         # The exponent is bounded before it is used: 2.0 ** 5000 raises instead of reaching the cap.
         ceiling = min(self.cap_ms, self.base_ms * self.factor ** min(attempt - 1, 64))
         match self.jitter:
@@ -31,5 +37,7 @@ class Backoff:
                 return int(ceiling * random)
             case "equal":
                 return int(ceiling / 2 + ceiling / 2 * random)
+            case "decorrelated":
+                return int(min(self.cap_ms, self.base_ms + random * max(0, previous_ms * 3 - self.base_ms)))
             case "none":
                 return int(ceiling)

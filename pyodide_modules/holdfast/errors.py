@@ -8,6 +8,7 @@ HoldfastError
 │   └── SecretError          a secret was about to be stored
 ├── InvalidPayloadError      the payload breaks its form's rules: show `violations` beside the fields
 ├── TooLargeError            payload or attachments over the limit
+├── QueueFullError           the queue takes no more until some of it is sent
 ├── JobNotFoundError         no job of this account has this id
 ├── ActionRefusedError       the job cannot do this now; the message says why
 ├── IllegalMoveError         a move the life of a job does not know: a bug
@@ -71,6 +72,13 @@ class InvalidPayloadError(HoldfastError):
 
 class TooLargeError(HoldfastError):
     """Payload or attachments are over the limit; nothing was stored."""
+
+
+class QueueFullError(HoldfastError):
+    """The queue takes no more until some of it is sent; nothing was stored and the form keeps its content."""
+
+    def __init__(self, queue: str, depth: int) -> None:
+        super().__init__(f"The queue {queue!r} holds {depth:,} unsent jobs, its limit. Send or cancel some first.")
 
 
 class JobNotFoundError(HoldfastError):

@@ -27,6 +27,13 @@ def hold_name(account: str) -> str:
     return f"hold:{account}"
 
 
+def pause_name(queue: str | None, type_: str | None) -> str:
+    """A pause of one type, of one queue, or of everything."""
+    if type_ is not None:
+        return f"pause:type:{type_}"
+    return "pause:all" if queue is None else f"pause:queue:{queue}"
+
+
 def flags_name(origin: str) -> str:
     """The record of what a server said last about itself."""
     return f"flags:{origin}"
@@ -48,6 +55,11 @@ class Gates:
     def held(self, account: str) -> bool:
         return hold_name(account) in self.by_name
 
+    def paused(self, queue: str, type_: str) -> bool:
+        """Whether a person or the app has paused jobs of this kind."""
+        names = (pause_name(None, None), pause_name(queue, None), pause_name(None, type_))
+        return any(name in self.by_name for name in names)
+
     def key_lifetime_ms(self, origin: str) -> Millis | None:
         """How long that server keeps a key; None means for ever."""
         lifetime: Millis | None = self._flags(origin).get("key_lifetime_ms")
@@ -59,17 +71,23 @@ class Gates:
         return bool(disabled.get("all")) or queue in disabled.get("queues", ()) or type_ in disabled.get("types", ())
 
     def wants_look(self, origin: str, now: Millis) -> bool:
-        """Whether to read the flags again: the server had switched something off, and that was a while ago."""
-        record = self.by_name.get(flags_name(origin))
-        if record is None:
-            return False
-        disabled = record["flags"]["disabled"]
-        off = disabled["all"] or disabled["queues"] or disabled["types"]
-        return bool(off) and not 0 <= now - record["read_at"] < PROBE_WAIT_MS
+        """Whether to look at that server before sending: its breaker is due, or its flags were not read lately.
 
-    def lets_pass(self, account: str, queue: str, type_: str, origin: str) -> bool:
-        """Whether jobs of this type may be sent now."""
-        return not self.held(account) and self.breaker(origin) is None and not self.switched_off(origin, queue, type_)
+        So a kill switch works within one wake, and an outage is noticed before a job is handed to the network.
+        """
+        breaker = self.breaker(origin)
+        if breaker is not None:
+            return may_probe(breaker, now)
+        flags = self.by_name.get(flags_name(origin))
+        return flags is None or not 0 <= now - flags["read_at"] < PROBE_WAIT_MS
+
+    def shut_until(self, origin: str, queue: str, type_: str, now: Millis) -> Millis | None:
+        """When a server that does not answer, or has asked for silence, is looked at again; None if it may be sent to."""
+        breaker = self.breaker(origin)
+        if breaker is not None:
+            open_until: Millis = breaker["open_until"]
+            return open_until
+        return now + PROBE_WAIT_MS if self.switched_off(origin, queue, type_) else None
 
     def _flags(self, origin: str) -> dict[str, Any]:
         record = self.by_name.get(flags_name(origin))

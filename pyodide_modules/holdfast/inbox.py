@@ -34,7 +34,7 @@ async def take_in(outbox: Outbox) -> None:
 
 
 def _verb(outbox: Outbox, entry: InboxEntry) -> Transaction[bool]:
-    handler = outbox.handler(entry.type)
+    handler = outbox.handlers.get(entry.type)
     files = tuple(File(*file) for file in entry.files)
     form = handler.form if isinstance(handler, Route) else None
     payload = entry.payload

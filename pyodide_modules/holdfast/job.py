@@ -75,6 +75,7 @@ def new_job(
     delay_ms: Millis = 0,
     ttl_ms: Millis | None = None,
     max_attempts: int,
+    halt: bool = False,
     payload_version: int = 1,
     app_version: int,
     now: Millis,
@@ -105,6 +106,7 @@ def new_job(
         "fence": 0,
         "holder": "",
         "crashes": 0,
+        "halt": halt,
         "no_receipts": 0,
         "unknown_since": None,
         "payload_version": payload_version,
@@ -137,18 +139,3 @@ def is_due(record: Record, now: Millis) -> bool:
 def may_have_arrived(record: Record) -> bool:
     """Whether a send has started whose end nobody knows."""
     return record["unknown_since"] is not None
-
-
-def waits_for(record: Record, *, at_head: bool, breaker_open: bool, held: bool, now: Millis) -> str | None:
-    """What a pending job waits for: `turn`, `sign-in`, `network`, `retry`, `time`, or None if it can go at once."""
-    if record["state"] != State.PENDING:
-        return None
-    if not at_head:
-        return "turn"
-    if held:
-        return "sign-in"
-    if breaker_open:
-        return "network"
-    if record["run_at"] > now:
-        return "retry" if record["attempts"] or record["reason"] else "time"
-    return None

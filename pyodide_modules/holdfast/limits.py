@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from holdfast.errors import InvalidOptionError, TooLargeError
+from holdfast.errors import InvalidOptionError, SecretError, TooLargeError
 from holdfast.job import PRIORITIES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Iterator, Sequence
 
     from holdfast.job import File
 
 PAYLOAD_BYTES = 1_000_000
 ATTACHMENTS_BYTES = 100_000_000
 ATTACHMENTS = 50
+NEVER_STORED = frozenset({"authorization", "cookie", "set-cookie", "proxy-authorization"})
 
 
 def check_content(payload: Any, files: Sequence[File]) -> None:
@@ -40,6 +41,29 @@ def check_content(payload: Any, files: Sequence[File]) -> None:
         raise TooLargeError(f"The attachments have {total:,} bytes; {ATTACHMENTS_BYTES:,} are the limit. Remove some.")
 
 
+def check_secrets(payload: Any, secrets: Container[str]) -> None:
+    """Let through what holds no secret: what is stored on a device can be read by whoever holds it.
+
+    Raises:
+        SecretError: it names the field; nothing was stored.
+    """
+    for name in _names(payload):
+        if name.lower() in NEVER_STORED or name in secrets:
+            raise SecretError(
+                f"The field {name!r} is a secret and is never stored. Leave it out: delivery relies on the sign-in cookie.",
+            )
+
+
+def _names(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield str(name)
+            yield from _names(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _names(inner)
+
+
 def check_options(*, lane: Any, priority: Any, delay_ms: Any, ttl_ms: Any) -> None:
     """Let through options of the right type and range.
 
@@ -50,9 +74,9 @@ def check_options(*, lane: Any, priority: Any, delay_ms: Any, ttl_ms: Any) -> No
         raise InvalidOptionError(f"lane takes a text that is not empty, or nothing; not {lane!r}.")
     if isinstance(priority, bool) or not isinstance(priority, int) or priority not in PRIORITIES:
         raise InvalidOptionError(f"priority takes a whole number from 0 to 9; not {priority!r}.")
-    _check_span("delay_ms", delay_ms, least=0)
+    check_whole_number("delay_ms", delay_ms, least=0)
     if ttl_ms is not None:
-        _check_span("ttl_ms", ttl_ms, least=1)
+        check_whole_number("ttl_ms", ttl_ms, least=1)
 
 
 def check_limit(limit: Any) -> None:
@@ -61,6 +85,7 @@ def check_limit(limit: Any) -> None:
         raise InvalidOptionError(f"limit takes a whole number, 1 or more; not {limit!r}.")
 
 
-def _check_span(name: str, value: Any, *, least: int) -> None:
+def check_whole_number(name: str, value: Any, *, least: int) -> None:
+    """Let through a whole number that is large enough. Raises InvalidOptionError."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise InvalidOptionError(f"{name} takes a whole number of milliseconds, {least} or more; not {value!r}.")
+        raise InvalidOptionError(f"{name} takes a whole number, {least} or more; not {value!r}.")

@@ -7,44 +7,46 @@ from __future__ import annotations
 
 import asyncio
 from base64 import b64encode
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from holdfast.backoff import Backoff
+from holdfast.drains import Drains
 from holdfast.errors import (
     InvalidOptionError,
     InvalidPayloadError,
     JobNotFoundError,
     NewerStorageError,
     StorageClosedError,
-    UnknownTypeError,
     WaitTimeoutError,
 )
-from holdfast.gates import Gates
+from holdfast.gates import Gates, pause_name
 from holdfast.inbox import take_in
-from holdfast.job import DEFAULT_PRIORITY, Draft, File, new_job, public_row, waits_for
-from holdfast.lifecycle import STATES, UNSENT, State
-from holdfast.limits import check_content, check_limit, check_options
+from holdfast.job import DEFAULT_PRIORITY, Draft, File, new_job, public_row
+from holdfast.lifecycle import REASONS, STATES, UNSENT, Reason, State
+from holdfast.limits import check_content, check_options, check_secrets, check_whole_number
 from holdfast.ports import InboxEntry
 from holdfast.processor import Processor
-from holdfast.routes import Route, Task
-from holdfast.transactions.enqueue import enqueue
+from holdfast.registry import Registry
+from holdfast.routes import Route
+from holdfast.rows import rows
+from holdfast.statistics import statistics
+from holdfast.transactions.enqueue import enqueue, enqueue_relaxed
 from holdfast.transactions.gating import look_now as look_now_verb
-from holdfast.transactions.gating import signed_in
-from holdfast.transactions.reading import list_jobs, read_job, read_stats
-from holdfast.transactions.redrive import cancel, edit, retry
+from holdfast.transactions.gating import pause, resume, signed_in
+from holdfast.transactions.reading import list_by_reason, list_jobs, read_figures, read_job
+from holdfast.transactions.redrive import cancel, edit, retry, visit
+from holdfast.transactions.tidy import Retention, wipe_finished
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from holdfast.ports import Event, Millis, Ports
-    from holdfast.routes import Form, Handler
+    from holdfast.routes import Handler
     from holdfast.storage import Record
 
-SOON_MS = 900_000
-"""What can go by itself within this is worth another wake of a worker."""
 EXPORT_LIMIT = 10_000
 """Jobs of each state that an export holds at most."""
+REDRIVE_LIMIT = 10_000
+"""Failed jobs that one `retry_all` sends again at most."""
 
 
 class Accepted(NamedTuple):
@@ -54,7 +56,7 @@ class Accepted(NamedTuple):
     key: str
 
 
-class Outbox:
+class Outbox(Registry):
     """A durable write queue.
 
     ```python
@@ -64,107 +66,43 @@ class Outbox:
     ```
     """
 
-    def __init__(self, name: str, *, app_version: int) -> None:
+    def __init__(self, name: str, *, app_version: int, retention: Retention | None = None) -> None:
         """Describe an outbox.
 
         Args:
             name: its database and its locks are named after it; one an app is usual.
             app_version: a whole number that grows with every release that knows more types.
+            retention: how long finished jobs stay; what failed stays until a person dismisses it.
         """
+        super().__init__()
         if not name:
             raise InvalidOptionError("An outbox needs a name; its database is named after it.")
         self.name = name
         self.app_version = app_version
-        self._handlers: dict[str, Handler] = {}
+        self.retention = retention or Retention()
         self._ports: Ports | None = None
         self._processors: dict[str, Processor] = {}
-        self._draining: dict[str, asyncio.Task[Millis | None]] = {}
-        self._once_more: set[str] = set()
+        self._drains: Drains | None = None
         self._listeners: list[Callable[[Event], None]] = []
-
-    # Describing
-
-    def route(
-        self,
-        type_: str,
-        method: str,
-        url: str,
-        *,
-        queue: str = "default",
-        form: Form | None = None,
-        attempts: int = 8,
-        backoff: Backoff | None = None,
-        summary: Iterable[str] = (),
-        files_field: str = "files",
-        probe: str = "/api/flags",
-    ) -> Route:
-        """Deliver jobs of this type over HTTP.
-
-        Args:
-            type_: the name of the type.
-            method: POST, PUT, PATCH or DELETE.
-            url: a path of our origin or a URL; `{name}` is filled from the payload.
-            queue: jobs of one queue run one at a time, apart from other queues.
-            form: the rules its payload must keep; checked before anything is stored.
-            attempts: failed attempts before a job is put aside.
-            backoff: how the waits between them grow.
-            summary: fields of the payload that lists show.
-            files_field: the part name of attachments that name none of their own.
-            probe: the flags document of its server.
-        """
-        handler = Route(
-            type_,
-            method,
-            url,
-            queue,
-            form,
-            backoff or Backoff(),
-            attempts,
-            tuple(summary),
-            files_field,
-            probe,
-        )
-        self._register(handler)
-        return handler
-
-    def task(
-        self,
-        type_: str,
-        *,
-        queue: str = "default",
-        attempts: int = 8,
-        backoff: Backoff | None = None,
-    ) -> Callable[[Callable[[Any], Awaitable[None]]], Callable[[Any], Awaitable[None]]]:
-        """Run jobs of this type by the decorated function, on this device. It may run twice: make that harmless."""
-
-        def register(run: Callable[[Any], Awaitable[None]]) -> Callable[[Any], Awaitable[None]]:
-            self._register(Task(type_, run, queue, backoff or Backoff(), attempts))
-            return run
-
-        return register
-
-    def _register(self, handler: Handler) -> None:
-        if handler.type in self._handlers:
-            raise InvalidOptionError(f"The type {handler.type!r} has a route or task already.")
-        self._handlers[handler.type] = handler
 
     # Opening
 
     async def open(self, ports: Ports) -> None:
         """Attach the outbox to a context."""
         self._ports = ports
-        queues = {handler.queue for handler in self._handlers.values()}
         self._processors = {
-            queue: Processor(
+            name: Processor(
                 ports,
                 self.name,
                 queue,
-                handlers=self._handlers,
+                self,
                 app_version=self.app_version,
+                retention=self.retention,
                 publish=self.publish,
             )
-            for queue in queues
+            for name, queue in self.queues().items()
         }
+        self._drains = Drains(self._processors, self._drain_queue, ports.clock)
         ports.channel.listen(self._hear)
 
     @property
@@ -204,12 +142,14 @@ class Outbox:
         Raises:
             UnknownTypeError, InvalidOptionError: the call is wrong.
             InvalidPayloadError: the payload breaks its form's rules.
-            TooLargeError: it is over a limit.
+            SecretError: it holds what must never be stored.
+            TooLargeError, QueueFullError: it is over a limit.
             StorageFullError, StorageClosedError: it could not be stored.
         """
-        handler = self._handler(type_)
+        handler = self.handler_of(type_)
         check_options(lane=lane, priority=priority, delay_ms=delay_ms, ttl_ms=ttl_ms)
         check_content(payload, attachments)
+        check_secrets(payload, handler.secrets if isinstance(handler, Route) else ())
         _check_form(handler, payload, attachments)
         options = {"lane": lane, "priority": priority, "delay_ms": delay_ms, "ttl_ms": ttl_ms}
         id_, key_ = id or self.ports.entropy.uuid(), key or self.ports.entropy.uuid()
@@ -217,7 +157,8 @@ class Outbox:
         try:
             await take_in(self)
             draft = self.draft(type_, payload, attachments, id=id_, key=key_, account=account, options=options)
-            await self.ports.store.run(enqueue(draft))
+            verb = enqueue_relaxed if isinstance(handler, Route) and handler.relaxed else enqueue
+            await self.ports.store.run(verb(draft, self.queue_of(handler.queue).depth))
         except (NewerStorageError, StorageClosedError):
             # A newer version or a lost database must not cost a write: the inbox has one schema for ever.
             await self._append(type_, payload, attachments, Accepted(id_, key_), account=account, options=options)
@@ -234,7 +175,7 @@ class Outbox:
         key: str,
     ) -> Accepted:
         """Store a form's raw fields, read and checked by the rules of the type's form. As `enqueue` otherwise."""
-        handler = self._handler(type_)
+        handler = self.handler_of(type_)
         if not isinstance(handler, Route) or handler.form is None:
             raise InvalidOptionError(f"The type {type_!r} has no form; enqueue a payload instead.")
         return await self.enqueue(type_, handler.form.parse(fields), id=id, key=key, attachments=files)
@@ -252,7 +193,7 @@ class Outbox:
         created_at: Millis | None = None,
     ) -> Draft:
         """The job a write would become; also for types this app does not know (they go to the default queue)."""
-        handler = self._handlers.get(type_)
+        handler = self.handlers.get(type_)
         summary = handler.summary if isinstance(handler, Route) else ()
         field = handler.files_field if isinstance(handler, Route) else "files"
         return new_job(
@@ -265,6 +206,7 @@ class Outbox:
             files=tuple(File(f.field or field, f.name, f.media_type, f.size, f.handle) for f in files),
             summary={name: payload.get(name) for name in summary} if isinstance(payload, dict) else {},
             max_attempts=handler.attempts if handler else 1,
+            halt=isinstance(handler, Route) and handler.halt,
             app_version=self.app_version,
             now=self.ports.clock.now() if created_at is None else created_at,
             **options,
@@ -287,21 +229,25 @@ class Outbox:
 
     # Looking
 
-    async def jobs(self, *, state: str | None = None, limit: int = 100) -> list[Record]:
+    async def jobs(self, *, state: str | None = None, reason: str | None = None, limit: int = 100) -> list[Record]:
         """The account's jobs as public rows, newest first; up to `limit` of each state. Raises InvalidOptionError.
 
-        Beside the documented fields a row has `waits` (`turn`, `network`, `retry`, `time`, `sign-in` or None) and, for a
-        job that waits its turn, `after` (the id of the one before it) and `ahead` (how many go first).
+        Beside the fields of a job a row has `waits`, `after`, `ahead` and `unknown_since` (rows.py says what they are).
         """
         if state is not None and state not in STATES:
             raise InvalidOptionError(f"state takes one of {', '.join(STATES)}; not {state!r}.")
-        check_limit(limit)
+        if reason is not None and reason not in REASONS:
+            raise InvalidOptionError(f"reason takes one of {', '.join(REASONS)}; not {reason!r}.")
+        check_whole_number("limit", limit, least=1)
         account = await self.ports.inbox.account()
         await take_in(self)
         states = STATES if state is None else (State(state),)
-        records, gates = await self.ports.store.run(list_jobs(account, states, limit))
-        rows = self._rows(records, Gates.of(gates))
-        return sorted(rows, key=lambda row: (row["created_at"], row["seq"]), reverse=True)
+        if reason is None:
+            records, gates = await self.ports.store.run(list_jobs(account, states, limit))
+        else:
+            records, gates = await self.ports.store.run(list_by_reason(account, Reason(reason), limit))
+        found = [row for row in self._rows(records, gates) if row["state"] in states]
+        return sorted(found, key=lambda row: (row["created_at"], row["seq"]), reverse=True)
 
     async def job(self, job_id: str) -> Record | None:
         """One job with its `payload` and its attachments' `field`, `name`, `type`, `size`; None if there is none."""
@@ -309,7 +255,7 @@ class Outbox:
         if found is None:
             return None
         record, body, _, gates = found
-        [row] = self._rows([record], Gates.of(gates))
+        [row] = self._rows([record], gates)
         return row | {"payload": body["payload"], "attachments": body["attachments"]}
 
     async def files(self, job_id: str) -> list[File]:
@@ -322,21 +268,12 @@ class Outbox:
         return [File(a["field"], a["name"], a["type"], a["size"], handle) for a, handle in pairs]
 
     async def stats(self) -> dict[str, Any]:
-        """Depth by queue and state, what is unsent, retries, failures by reason, ages. Read from counters."""
+        """Depths, ages, retries, failures by reason, time to receipt (statistics.py), and `storage` where it is known."""
         account = await self.ports.inbox.account()
         await take_in(self)
-        queues, oldest = await self.ports.store.run(read_stats(account))
-        states = {state: sum(queue["states"].get(state, 0) for queue in queues) for state in STATES}
-        received = [queue["last_received_at"] for queue in queues if queue["last_received_at"] is not None]
-        return {
-            "states": states,
-            "unsent": sum(states[state] for state in UNSENT),
-            "queues": {queue["queue"]: queue["states"] for queue in queues},
-            "retries": sum(queue["retries"] for queue in queues),
-            "failures": _sums(queue["failures"] for queue in queues),
-            "oldest_unsent_at": oldest,
-            "last_received_at": max(received, default=None),
-        }
+        figures = await self.ports.store.run(read_figures(account))
+        storage = await self.ports.storage_estimate()
+        return statistics(figures, self, self.ports.clock.now()) | {"storage": storage}
 
     async def wait(self, job_id: str, *, timeout_ms: Millis = 10_000) -> Record:
         """The job once it no longer goes by itself: received, or in need of a person. Works after a reload.
@@ -375,7 +312,10 @@ class Outbox:
     async def retry(self, job_id: str, *, accept_duplicate: bool = False) -> Record:
         """Send a job now, or once more. Raises JobNotFoundError, ActionRefusedError (it says why)."""
         account = await self.ports.inbox.account()
-        origin = await self._origin_of(job_id)
+        found = await self._read(job_id)
+        if found is None:
+            raise JobNotFoundError(job_id)
+        origin = self.origin_of(found[0]["type"])
         verb = retry(account, job_id, origin, self.ports.clock.now(), accept_duplicate=accept_duplicate)
         record = await self.ports.store.run(verb)
         self._told(job_id)
@@ -401,7 +341,7 @@ class Outbox:
         record = found[0]
         files = list(await self.files(job_id)) if attachments is None else list(attachments)
         check_content(payload, files)
-        _check_form(self._handler(record["type"]), payload, files)
+        _check_form(self.handler_of(record["type"]), payload, files)
         accepted = Accepted(self.ports.entropy.uuid(), self.ports.entropy.uuid())
         options = {"lane": record["lane"], "priority": record["priority"]}
         draft = self.draft(
@@ -417,10 +357,52 @@ class Outbox:
         self._told(job_id, accepted.id)
         return accepted
 
-    async def signed_in(self) -> None:
-        """The account has signed in again: its jobs may go."""
-        await self.ports.store.run(signed_in(await self.ports.inbox.account()))
-        self.wake()
+    async def retry_all(self, *, reason: str | None = None) -> list[str]:
+        """Send every failed job once more, or those with one reason; returns their ids.
+
+        Left out are jobs that may have been done already and that the server can no longer tell from new ones: those
+        are retried one by one, knowingly.
+        """
+        rows = await self.jobs(state=State.FAILED, reason=reason, limit=REDRIVE_LIMIT)
+        again = [row["id"] for row in reversed(rows) if row["reason"] != Reason.OUTCOME_UNKNOWN]
+        for job_id in again:
+            await self.retry(job_id)
+        return again
+
+    async def pause(self, *, queue: str | None = None, type_: str | None = None) -> None:
+        """Stop sending jobs of a type, of a queue, or all, in every context, until `resume`. Capture goes on."""
+        await self.ports.store.run(pause(self._pause_name(queue, type_), self.ports.clock.now()))
+        self.publish({"kind": "change", "ids": []})
+
+    async def resume(self, *, queue: str | None = None, type_: str | None = None) -> None:
+        """End a pause that was made with the same words."""
+        await self.ports.store.run(resume(self._pause_name(queue, type_)))
+        self._told()
+
+    async def visit(self) -> None:
+        """A person is here: what crashed is tried once more, and a held account once. Called as a page starts."""
+        account = await self.ports.inbox.account()
+        again = await self.ports.store.run(visit(account, self.ports.clock.now()))
+        self.publish({"kind": "change", "ids": again})
+
+    async def sign_in(self, account: str) -> None:
+        """From now on jobs are made, listed and sent for this account; its own that waited for it go again."""
+        await self.ports.inbox.set_account(account)
+        await self.ports.store.run(signed_in(account))
+        self._told()
+
+    async def sign_out(self) -> int:
+        """Nobody is signed in any more: drafts and the content of finished jobs are wiped from this device.
+
+        What is unsent is never wiped; it waits until its account signs in. Returns how many such jobs there are.
+        """
+        account = await self.ports.inbox.account()
+        await take_in(self)
+        unsent = await self.ports.store.run(wipe_finished(account))
+        await self.ports.inbox.wipe_drafts()
+        await self.ports.inbox.set_account("")
+        self.publish({"kind": "change", "ids": []})
+        return unsent
 
     async def export(self) -> dict[str, Any]:
         """Everything unsent with its payload and its files, to be kept elsewhere by a person; JSON-safe.
@@ -441,9 +423,8 @@ class Outbox:
     # Sending
 
     def wake(self) -> None:
-        """Look at the queue soon; returns at once. Many wakes are one drain."""
-        for queue in self._processors:
-            self._start(queue)
+        """Look at the queues soon; returns at once. Many wakes are one drain."""
+        self._opened.wake()
 
     async def drain(self, *, timeout_ms: Millis | None = None, look_now: bool = False) -> dict[str, Any]:
         """Send what is due. Returns `next_wake_at` and `remaining`: whether something could go by itself soon.
@@ -454,97 +435,37 @@ class Outbox:
         """
         if look_now:
             await self.ports.store.run(look_now_verb(self.ports.clock.now()))
-        tasks = [self._start(queue) for queue in self._processors]
-        timer = asyncio.ensure_future(self.ports.clock.sleep(timeout_ms)) if timeout_ms is not None else None
-        try:
-            everything = asyncio.gather(*(asyncio.shield(task) for task in tasks))
-            await asyncio.wait((everything, timer) if timer else (everything,), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            if timer:
-                timer.cancel()
-        if not everything.done():
-            everything.cancel()
-            return {"next_wake_at": self.ports.clock.now(), "remaining": True}
-        wakes = [at for at in everything.result() if at is not None]
-        next_wake_at = min(wakes, default=None)
-        remaining = next_wake_at is not None and next_wake_at - self.ports.clock.now() < SOON_MS
-        return {"next_wake_at": next_wake_at, "remaining": remaining}
-
-    def _start(self, queue: str) -> asyncio.Task[Millis | None]:
-        """One drain at a time in this context; a wake during one makes it look once more at its end."""
-        running = self._draining.get(queue)
-        if running is not None and not running.done():
-            self._once_more.add(queue)
-            return running
-        task = asyncio.ensure_future(self._drain_queue(queue))
-        self._draining[queue] = task
-        # A drain nobody waits for reports nothing: what it left undone is in the store, and the next wake takes it.
-        task.add_done_callback(lambda done: done.cancelled() or done.exception())
-        return task
+        return await self._opened.run(timeout_ms)
 
     async def _drain_queue(self, queue: str) -> Millis | None:
-        while True:
-            self._once_more.discard(queue)
-            account = await self.ports.inbox.account()
-            await take_in(self)
-            drained = await self._processors[queue].drain(account)
-            if queue not in self._once_more:
-                break
-        self.publish({"kind": "drained", "queue": queue, "wake_at": drained.next_wake_at})
-        return drained.next_wake_at
+        account = await self.ports.inbox.account()
+        await take_in(self)
+        wake_at = await self._processors[queue].drain(account)
+        self.publish({"kind": "drained", "queue": queue, "wake_at": wake_at})
+        return wake_at
 
     # Inside
 
-    def _handler(self, type_: str) -> Handler:
-        handler = self._handlers.get(type_)
-        if handler is None:
-            raise UnknownTypeError(type_, list(self._handlers))
-        return handler
-
-    def handler(self, type_: str) -> Handler | None:
-        """The route or task of a type, if this app has one."""
-        return self._handlers.get(type_)
+    @property
+    def _opened(self) -> Drains:
+        if self._drains is None:
+            raise InvalidOptionError(f"The outbox {self.name!r} is not open yet; await `open` first.")
+        return self._drains
 
     async def _read(self, job_id: str) -> Any:
         account = await self.ports.inbox.account()
         await take_in(self)
         return await self.ports.store.run(read_job(account, job_id))
 
-    async def _origin_of(self, job_id: str) -> str:
-        found = await self._read(job_id)
-        if found is None:
-            raise JobNotFoundError(job_id)
-        handler = self._handlers.get(found[0]["type"])
-        return handler.origin if isinstance(handler, Route) else ""
+    def _pause_name(self, queue: str | None, type_: str | None) -> str:
+        if queue is not None and queue not in self.queues():
+            raise InvalidOptionError(f"There is no queue {queue!r}; there are {', '.join(self.queues())}.")
+        if type_ is not None:
+            self.handler_of(type_)
+        return pause_name(queue, type_)
 
-    def _rows(self, records: list[Record], gates: Gates) -> list[Record]:
-        now = self.ports.clock.now()
-        rows = []
-        lanes: dict[tuple[str, str], list[Record]] = {}
-        for record in records:
-            if "place" in record:
-                lanes.setdefault((record["queue"], record["lane_key"]), []).append(record)
-        ahead: dict[str, tuple[int, str]] = {}
-        for lane in lanes.values():
-            lane.sort(key=lambda record: int(record["place"]))
-            for number, (before, record) in enumerate(pairwise(lane), start=1):
-                ahead[record["id"]] = (number, before["id"])
-        for record in records:
-            handler = self._handlers.get(record["type"])
-            origin = handler.origin if isinstance(handler, Route) else ""
-            waits = waits_for(
-                record,
-                at_head="ready_at" in record,
-                breaker_open=gates.breaker(origin) is not None,
-                held=gates.held(record["account"]),
-                now=now,
-            )
-            number, before_id = ahead.get(record["id"], (0, None))
-            unknown = record["unknown_since"]
-            rows.append(
-                public_row(record) | {"waits": waits, "ahead": number, "after": before_id, "unknown_since": unknown},
-            )
-        return rows
+    def _rows(self, records: list[Record], gates: list[Record]) -> list[Record]:
+        return rows(records, Gates.of(gates), self, self.ports.clock.now())
 
     def _abort(self, job_id: str) -> None:
         for processor in self._processors.values():
@@ -586,11 +507,3 @@ def _check_form(handler: Handler, payload: Any, files: Sequence[File]) -> None:
     violations = handler.form.violations(payload, described)
     if violations:
         raise InvalidPayloadError(violations)
-
-
-def _sums(counters: Iterable[dict[str, int]]) -> dict[str, int]:
-    sums: dict[str, int] = {}
-    for counter in counters:
-        for name, number in counter.items():
-            sums[name] = sums.get(name, 0) + number
-    return sums

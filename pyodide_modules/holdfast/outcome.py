@@ -65,45 +65,52 @@ class Rejected:
     reason: Reason
 
 
+Verdict = Delivered | Retry | Unreachable | Wait | AuthRequired | Conflict | Rejected
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What to do, and what the answer said about it."""
 
-    verdict: Delivered | Retry | Unreachable | Wait | AuthRequired | Conflict | Rejected
+    verdict: Verdict
     answered: bool
     """The answer named our key, so the server's side of this attempt is known."""
     said: dict[str, Any] = field(default_factory=dict)
     """For the person: `status`, and `title`, `detail`, `errors` of a problem document (RFC 9457) where there was one."""
 
 
-def needs_probe(answer: Answer, key: str) -> bool:
+def is_receipt(answer: Answer, key: str) -> bool:
+    """Whether the answer names our key: the companion does so on all its answers, and on a 2xx that is the receipt."""
+    return answer.headers.get("idempotency-key") == key
+
+
+def needs_probe(answer: Answer, *, answered: bool) -> bool:
     """Whether the meaning of this answer depends on whether the server can be reached."""
-    if answer.failure or answer.headers.get("idempotency-key") != key:
+    if answer.failure or not answered:
         return True
     return answer.status in _ASKS_FOR_TIME or answer.status >= 500
 
 
-def judge(answer: Answer, key: str, *, reached: bool, no_receipts: int, now: Millis) -> Outcome:
+def judge(answer: Answer, *, answered: bool, reached: bool, no_receipts: int, now: Millis) -> Outcome:
     """Name the outcome of one attempt.
 
     Args:
         answer: what came back.
-        key: the idempotency key that was sent.
+        answered: whether it is an answer of the server we sent to: it names our key, or the route's own `receipt` says so.
         reached: whether the server's flags document could be read just now (asked where `needs_probe` says so).
-        no_receipts: how many answers before this one named no key, in a row.
+        no_receipts: how many answers before this one were nobody's, in a row.
         now: the wall clock, for a `Retry-After` that is a date.
     """
     said = _said(answer)
     if answer.failure:
         return Outcome(Retry(Reason.NO_ANSWER) if reached else Unreachable(), answered=False, said=said)
-    if answer.headers.get("idempotency-key") != key:
+    if not answered:
         if not reached:
             return Outcome(Unreachable(), answered=False, said=said)
         if no_receipts + 1 >= NO_RECEIPT_LIMIT:
             return Outcome(Rejected(Reason.NO_RECEIPT), answered=False, said=said)
         return Outcome(Retry(Reason.NO_RECEIPT), answered=False, said=said)
-    verdict = _verdict(answer, reached=reached, now=now, said=said)
-    return Outcome(verdict, answered=True, said=said)
+    return Outcome(_verdict(answer, reached=reached, now=now, said=said), answered=True, said=said)
 
 
 def _verdict(  # noqa: PLR0911  (a table of statuses, one line each)
@@ -112,7 +119,7 @@ def _verdict(  # noqa: PLR0911  (a table of statuses, one line each)
     reached: bool,
     now: Millis,
     said: dict[str, Any],
-) -> Delivered | Retry | Unreachable | Wait | AuthRequired | Conflict | Rejected:
+) -> Verdict:
     status = answer.status
     after_ms = retry_after_ms(answer.headers.get("retry-after", ""), now)
     if 200 <= status < 300:

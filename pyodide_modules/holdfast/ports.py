@@ -81,6 +81,12 @@ class Inbox(Protocol):
         """Who is signed in: '' for nobody."""
         ...
 
+    async def set_account(self, account: str) -> None: ...
+
+    async def wipe_drafts(self) -> None:
+        """Forget what was typed and never submitted."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -207,3 +213,5 @@ class Ports:
     wakeup: Wakeup
     read_bytes: Callable[[Attachment], Awaitable[bytes]]
     """The bytes behind a handle."""
+    storage_estimate: Callable[[], Awaitable[dict[str, int] | None]]
+    """`usage` and `quota` of this origin in bytes, as far as the platform tells."""

@@ -8,24 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from holdfast.errors import InvalidPayloadError, StorageError
-from holdfast.gates import Gates, may_probe, valid_flags
+from holdfast.gates import valid_flags
 from holdfast.lifecycle import Reason
-from holdfast.outcome import Delivered, Outcome, Rejected, Retry, judge, needs_probe
+from holdfast.outcome import Delivered, Outcome, Rejected, Retry, is_receipt, judge, needs_probe
 from holdfast.ports import Part, Request
 from holdfast.routes import Route, Task
-from holdfast.transactions.claim import Claim, Claimant, Claimed, claim
-from holdfast.transactions.gating import not_reached, reached, read_gates, read_holder
+from holdfast.transactions.claim import Claimant, begin, claim
+from holdfast.transactions.gating import not_reached, reached, read_holder
 from holdfast.transactions.settle import Attempt, renew, settle_and_claim
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from holdfast.ports import Event, Lock, Millis, Ports
+    from holdfast.registry import Queue, Registry
     from holdfast.routes import Handler
+    from holdfast.transactions.claim import Claim, Claimed
+    from holdfast.transactions.tidy import Retention
 
 LEASE_MS = 60_000
 RENEW_MS = 20_000
@@ -35,38 +37,35 @@ SLOWEST_BYTES_PER_MS = 10
 PROBE_TIMEOUT_MS = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class Drained:
-    """What a drain leaves behind."""
-
-    next_wake_at: Millis | None
-    """When something could go by itself; None if nothing is waiting for that."""
-
-
 class Processor:
     """Drains one queue for one account at a time. One instance a queue and context."""
 
     def __init__(
         self,
         ports: Ports,
-        name: str,
-        queue: str,
+        outbox: str,
+        queue: Queue,
+        registry: Registry,
         *,
-        handlers: Mapping[str, Handler],
         app_version: int,
+        retention: Retention,
         publish: Callable[[Event], None],
     ) -> None:
         self._ports = ports
-        self._publish = publish
         self._queue = queue
-        self._lock_name = f"{name}:queue:{queue}"
-        self._handlers = handlers
+        self._lock_name = f"{outbox}:queue:{queue.name}"
+        self._registry = registry
         self._app_version = app_version
+        self._retention = retention
+        self._publish = publish
         self._holder = ports.entropy.uuid()
         self._sending: dict[str, asyncio.Task[Outcome | None]] = {}
 
-    async def drain(self, account: str) -> Drained:
-        """One pass over the queue. Whoever holds the lock is waited for, unless its lease has ended."""
+    async def drain(self, account: str) -> Millis | None:
+        """One pass over the queue; returns when something could go by itself, None if nothing waits for that.
+
+        Whoever holds the queue's lock is waited for, unless its lease has ended.
+        """
         async with self._ports.locks.hold(self._lock_name, self._holder_is_gone) as lock:
             pass_ = asyncio.ensure_future(self._pass(account, lock))
             lock.on_lost(pass_.cancel)
@@ -78,7 +77,7 @@ class Processor:
                     pass_.cancel()
                     raise
                 # The lock was stolen: somebody else drains now, and what was being sent is settled by nobody here.
-                return Drained(self._ports.clock.now() + LEASE_MS)
+                return self._ports.clock.now() + LEASE_MS
 
     def abort(self, job_id: str) -> None:
         """Stop sending a job that was cancelled."""
@@ -86,31 +85,58 @@ class Processor:
         if task is not None:
             task.cancel()
 
-    async def _pass(self, account: str, lock: Lock) -> Drained:
-        store, clock = self._ports.store, self._ports.clock
-        blocked_until = await self._look_at_servers()
+    async def _pass(self, account: str, lock: Lock) -> Millis | None:
         who = self._claimant(account, granted=not lock.stolen)
-        found = await store.run(claim(who, 1, clock.now()))
-        self._tell(found)
-        while found.jobs:
-            claimed = found.jobs[0]
-            attempt = await self._attempt(claimed, who)
-            if attempt is None:
-                found = await store.run(claim(who, 1, clock.now()))
-            else:
-                _, found = await store.run(settle_and_claim(attempt, who, 1, clock.now()))
-            self._tell(found, claimed.record["id"])
-        return Drained(_earliest(found.next_at, blocked_until))
+        while True:
+            found = await self._ports.store.run(
+                begin(who, self._queue.concurrency, self._retention, self._ports.clock.now()),
+            )
+            self._tell(found)
+            last = await self._send_all(found, who)
+            if not last.look_at:
+                return _earliest(found.next_at, last.next_at)
+            for origin in sorted(last.look_at):
+                await self._look_at(origin)
+
+    async def _send_all(self, found: Claim, who: Claimant) -> Claim:
+        """Send what was claimed, and what can be claimed whenever one is settled; returns the last look."""
+        sending = {asyncio.ensure_future(self._attempt(claimed, who)) for claimed in found.jobs}
+        try:
+            while sending:
+                done, sending = await asyncio.wait(sending, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    found = await self._settle(task.result(), who, free=self._queue.concurrency - len(sending))
+                    sending |= {asyncio.ensure_future(self._attempt(claimed, who)) for claimed in found.jobs}
+        finally:
+            for task in sending:
+                task.cancel()
+        return found
+
+    async def _settle(self, attempt: Attempt | str, who: Claimant, free: int) -> Claim:
+        """Settle one attempt and claim what is next; nothing to settle where only the job's id came back."""
+        store, now = self._ports.store, self._ports.clock.now()
+        if isinstance(attempt, str):
+            found = await store.run(claim(who, free, now))
+            self._tell(found, attempt)
+        else:
+            _, found = await store.run(settle_and_claim(attempt, who, free, now))
+            self._tell(found, attempt.job_id)
+        return found
 
     def _claimant(self, account: str, *, granted: bool) -> Claimant:
-        origins = {
-            type_: handler.origin if isinstance(handler, Route) else ""
-            for type_, handler in self._handlers.items()
-            if handler.queue == self._queue
-        }
         return Claimant(
-            self._holder, self._lock_name, account, self._queue, origins, self._app_version, LEASE_MS, granted
+            holder=self._holder,
+            lock=self._lock_name,
+            account=account,
+            queue=self._queue.name,
+            origins={type_: self._registry.origin_of(type_) for type_ in self._types()},
+            app_version=self._app_version,
+            lease_ms=LEASE_MS,
+            granted=granted,
         )
+
+    def _types(self) -> list[str]:
+        return [type_ for type_, handler in self._registry.handlers.items() if handler.queue == self._queue.name]
 
     async def _holder_is_gone(self) -> bool:
         """Whether the lease of whoever holds this queue's lock has ended: a frozen tab keeps its lock, not its lease."""
@@ -118,27 +144,16 @@ class Processor:
         record = await self._ports.store.run(read_holder(self._lock_name))
         return record is None or not now < record["until"] <= now + LEASE_MS
 
-    async def _look_at_servers(self) -> Millis | None:
-        """Ask the servers whose breaker is open whether they are back, if it is time to. Returns when to ask again."""
-        store, clock = self._ports.store, self._ports.clock
-        gates = Gates.of(await store.run(read_gates()))
-        again: Millis | None = None
-        for origin, route in self._routes_by_origin().items():
-            breaker = gates.breaker(origin)
-            if breaker is None:
-                if gates.wants_look(origin, clock.now()):
-                    await self._probe(route)
-                continue
-            if not may_probe(breaker, clock.now()):
-                again = _earliest(again, breaker["open_until"])
-            elif not await self._probe(route):
-                random = self._ports.entropy.random()
-                await store.run(not_reached(origin, route.backoff, random, clock.now()))
-                again = _earliest(again, clock.now() + RENEW_MS)
-        return again
+    async def _look_at(self, origin: str) -> None:
+        """Ask a server whether it is there and what it has switched off; its breaker closes or opens accordingly."""
+        route = next(route for route in self._routes() if route.origin == origin)
+        if not await self._probe(route):
+            random, now = self._ports.entropy.random(), self._ports.clock.now()
+            await self._ports.store.run(not_reached(origin, route.backoff, random, now))
 
-    def _routes_by_origin(self) -> dict[str, Route]:
-        return {h.origin: h for h in self._handlers.values() if isinstance(h, Route) and h.queue == self._queue}
+    def _routes(self) -> list[Route]:
+        handlers = (self._registry.handlers[type_] for type_ in self._types())
+        return [handler for handler in handlers if isinstance(handler, Route)]
 
     async def _probe(self, route: Route) -> bool:
         """Whether the server answers with its flags document; if so, what it says is kept and its breaker closes."""
@@ -148,11 +163,10 @@ class Processor:
         await self._ports.store.run(reached(route.origin, flags, self._ports.clock.now()))
         return True
 
-    async def _attempt(self, claimed: Claimed, who: Claimant) -> Attempt | None:
-        """Send one claimed job and name the outcome. None: the claim is no longer ours, there is nothing to settle."""
+    async def _attempt(self, claimed: Claimed, who: Claimant) -> Attempt | str:
+        """Send one claimed job and name the outcome; only the job's id where the claim is no longer ours."""
         record = claimed.record
-        handler = self._handlers[record["type"]]
-        self._tell(None, record["id"])
+        handler = self._registry.handlers[record["type"]]
         task = asyncio.ensure_future(self._run(handler, claimed))
         self._sending[record["id"]] = task
         try:
@@ -161,8 +175,8 @@ class Processor:
             self._sending.pop(record["id"], None)
             task.cancel()
         if outcome is None:
-            return None
-        origin = handler.origin if isinstance(handler, Route) else ""
+            return str(record["id"])
+        origin = self._registry.origin_of(record["type"])
         return Attempt(record["id"], record["fence"], outcome, origin, handler.backoff, self._ports.entropy.random())
 
     async def _until_done(self, task: asyncio.Task[Outcome | None], record: Any, who: Claimant) -> Outcome | None:
@@ -196,12 +210,12 @@ class Processor:
         answer = await self._ports.transport.send(request, self._progress(claimed.record["id"]))
         if answer.failure == "aborted":
             return None
-        key = claimed.record["key"]
-        was_reached = await self._probe(handler) if needs_probe(answer, key) else True
+        answered = (handler.receipt or is_receipt)(answer, claimed.record["key"])
+        reached_now = await self._probe(handler) if needs_probe(answer, answered=answered) else True
         return judge(
             answer,
-            key,
-            reached=was_reached,
+            answered=answered,
+            reached=reached_now,
             no_receipts=claimed.record["no_receipts"],
             now=self._ports.clock.now(),
         )
@@ -212,10 +226,12 @@ class Processor:
 
         return told
 
-    def _tell(self, found: Claim | None, *ids: str) -> None:
-        changed = [*ids, *(found.changed if found else ()), *(c.record["id"] for c in (found.jobs if found else ()))]
+    def _tell(self, found: Claim, *ids: str) -> None:
+        changed = [*ids, *found.changed, *(claimed.record["id"] for claimed in found.jobs)]
         if changed:
             self._publish({"kind": "change", "ids": changed})
+        if found.about_to_prune:
+            self._publish({"kind": "about_to_prune", "ids": found.about_to_prune})
 
 
 async def _run_task(task: Task, payload: Any) -> Outcome:

@@ -8,11 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from urllib.parse import quote, urlsplit
 
 from holdfast.backoff import Backoff
 from holdfast.errors import InvalidOptionError, InvalidPayloadError
+
+if TYPE_CHECKING:
+    from holdfast.ports import Answer
 
 _PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
 _METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
@@ -41,22 +44,22 @@ class Form(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A type that is delivered over HTTP."""
+    """A type that is delivered over HTTP. `Registry.route` says what each field is for."""
 
     type: str
     method: str
     url: str
-    """A path or URL; `{name}` is filled from the payload, percent-encoded (RFC 6570, level 1)."""
-    queue: str = "default"
-    form: Form | None = None
-    backoff: Backoff = field(default_factory=Backoff)
-    attempts: int = 8
-    summary: tuple[str, ...] = ()
-    """The payload's fields that lists show; kept in the job's row, so that a list reads no bodies."""
-    files_field: str = "files"
-    """The part name of attachments that name none of their own."""
-    probe: str = "/api/flags"
-    """The flags document that tells whether the server can be reached."""
+    queue: str = field(default="default", kw_only=True)
+    form: Form | None = field(default=None, kw_only=True)
+    backoff: Backoff = field(default_factory=Backoff, kw_only=True)
+    attempts: int = field(default=8, kw_only=True)
+    summary: tuple[str, ...] = field(default=(), kw_only=True)
+    files_field: str = field(default="files", kw_only=True)
+    probe: str = field(default="/api/flags", kw_only=True)
+    halt: bool = field(default=False, kw_only=True)
+    relaxed: bool = field(default=False, kw_only=True)
+    secrets: frozenset[str] = field(default=frozenset(), kw_only=True)
+    receipt: Callable[[Answer, str], bool] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         if self.method not in _METHODS:
@@ -96,9 +99,9 @@ class Task:
 
     type: str
     run: Callable[[Any], Awaitable[None]]
-    queue: str = "default"
-    backoff: Backoff = field(default_factory=Backoff)
-    attempts: int = 8
+    queue: str = field(default="default", kw_only=True)
+    backoff: Backoff = field(default_factory=Backoff, kw_only=True)
+    attempts: int = field(default=8, kw_only=True)
 
 
 Handler = Route | Task

@@ -88,7 +88,8 @@ class Transaction(Generic[T_co]):
 
     name: str
     stores: tuple[str, ...]
-    durability: Durability
+    durability: Durability | None
+    """None: it only reads, and so it holds up nobody who writes."""
     start: Callable[[], Steps[T_co]]
 
     def __iter__(self) -> Steps[T_co]:
@@ -101,7 +102,18 @@ def transaction(
     durability: Durability,
 ) -> Callable[[Callable[P, Steps[T_co]]], Callable[P, Transaction[T_co]]]:
     """Make a generator function a transaction over these object stores."""
+    return _transaction(stores, durability)
 
+
+def reading(*stores: str) -> Callable[[Callable[P, Steps[T_co]]], Callable[P, Transaction[T_co]]]:
+    """Make a generator function a transaction that only reads these object stores."""
+    return _transaction(stores, None)
+
+
+def _transaction(
+    stores: tuple[str, ...],
+    durability: Durability | None,
+) -> Callable[[Callable[P, Steps[T_co]]], Callable[P, Transaction[T_co]]]:
     def decorate(steps: Callable[P, Steps[T_co]]) -> Callable[P, Transaction[T_co]]:
         @wraps(steps)
         def begin(*args: P.args, **kwargs: P.kwargs) -> Transaction[T_co]:

@@ -93,6 +93,7 @@ class MemoryInbox:
     def __init__(self, *, account: str = "") -> None:
         self.kept: list[InboxEntry] = []
         self.signed_in_account = account
+        self.drafts: dict[str, Any] = {}
         self._last = 0
 
     def add(self, entry: InboxEntry) -> None:
@@ -115,6 +116,12 @@ class MemoryInbox:
 
     async def account(self) -> str:
         return self.signed_in_account
+
+    async def set_account(self, account: str) -> None:
+        self.signed_in_account = account
+
+    async def wipe_drafts(self) -> None:
+        self.drafts.clear()
 
 
 class ScriptedTransport:
@@ -264,7 +271,12 @@ class Laboratory:
             channel,
             self.wakeup,
             _read_bytes,
+            _no_estimate,
         )
+
+
+async def _no_estimate() -> None:
+    """Memory has no quota."""
 
 
 async def _read_bytes(handle: Attachment) -> bytes:

@@ -43,11 +43,13 @@ async def start(outbox: Outbox, *, role: Literal["page", "worker"]) -> None:
         channel=BrowserChannel(outbox.name),
         wakeup=BrowserWakeup(),
         read_bytes=read_bytes,
+        storage_estimate=_storage_estimate,
     )
     await outbox.open(ports)
     if role == "page":
         # Before anything is written here: afterwards nobody could tell a wiped store from a new one.
         await marker.look(store, clock.now())
+        await outbox.visit()
         on_return(lambda: _keep(outbox.drain(look_now=True)))
         _keep(Leader(ports, outbox.name, lambda: _next_wake(outbox)).run())
 
@@ -65,6 +67,14 @@ async def forget_wipe(outbox: Outbox) -> None:
 async def answer(outbox: Outbox, message: str, files: Any = ()) -> str:
     """Answer one message of JavaScript; `files` are `[field, Blob]` pairs, as in the inbox."""
     return await dispatch(outbox, message, from_js(files))
+
+
+async def _storage_estimate() -> dict[str, int] | None:
+    """Plain http has no storage manager."""
+    if getattr(js.navigator, "storage", None) is None:
+        return None
+    estimate = await js.navigator.storage.estimate()
+    return {"usage": int(estimate.usage), "quota": int(estimate.quota)}
 
 
 async def _next_wake(outbox: Outbox) -> int | None:

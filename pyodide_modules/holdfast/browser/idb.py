@@ -189,8 +189,8 @@ async def _drive(db: Any, schema: dict[str, ObjectStore], transaction: Transacti
     try:
         tx = db.transaction(
             js.JSON.parse(json.dumps(transaction.stores)),
-            "readwrite",
-            js.JSON.parse(json.dumps({"durability": transaction.durability})),
+            "readwrite" if transaction.durability else "readonly",
+            js.JSON.parse(json.dumps({"durability": transaction.durability or "default"})),
         )
     except JsException as error:  # the connection is closing, or its database lacks a store
         raise StorageClosedError(f"The connection to the database was lost: {error}") from error

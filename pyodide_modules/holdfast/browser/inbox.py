@@ -47,6 +47,12 @@ class BrowserInbox:
     async def account(self) -> str:
         return str(await _stored(js.holdfastInbox.get("account")) or "")
 
+    async def set_account(self, account: str) -> None:
+        await _stored(js.holdfastInbox.set("account", account))
+
+    async def wipe_drafts(self) -> None:
+        await _stored(js.holdfastInbox.wipeDrafts())
+
 
 async def _stored(promise: Awaitable[Any]) -> Any:
     try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import js
 
-from holdfast.storage import Get, Put, transaction
+from holdfast.storage import Get, Put, reading, transaction
 
 if TYPE_CHECKING:
     from holdfast.ports import Millis, Store
@@ -53,7 +53,7 @@ def _mark(seen_at: Millis | None, now: Millis) -> Steps[None]:
         yield Put("meta", {"name": NAME, "since": now, "wiped_after": seen_at})
 
 
-@transaction("meta", durability="relaxed")
+@reading("meta")
 def _read() -> Steps[Millis | None]:
     known: dict[str, Any] | None = yield Get("meta", NAME)
     return known["wiped_after"] if known else None

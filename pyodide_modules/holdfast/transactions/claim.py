@@ -14,16 +14,16 @@ from holdfast.lifecycle import Reason, State
 from holdfast.storage import ABOVE_ALL, Get, GetAll, KeyRange, Put, transaction
 from holdfast.transactions.lane import promote
 from holdfast.transactions.moving import move, read_queue, store
+from holdfast.transactions.tidy import end_by_time, expire, prune, recover
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from holdfast.ports import Attachment, Millis
     from holdfast.storage import Record, Steps
+    from holdfast.transactions.tidy import Retention
 
 STORES = ("jobs", "bodies", "attachments", "queues", "gates", "holders")
-TIDY_LIMIT = 100
-"""How many jobs one claim recovers or lets expire at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,87 +58,92 @@ class Claim:
     jobs: list[Claimed] = field(default_factory=list)
     next_at: Millis | None = None
     """When something could go by itself, if nobody else comes before."""
+    look_at: set[str] = field(default_factory=set)
+    """Servers to look at before anything is sent to them."""
     changed: list[str] = field(default_factory=list)
-    """Jobs that were recovered, expired or put aside on the way."""
+    """Jobs that were recovered, ended or put aside on the way."""
+    about_to_prune: list[str] = field(default_factory=list)
+    """Failures that will be deleted in a day unless somebody acts; only where the app has asked for that."""
+
+    def look_again(self, at: Millis) -> None:
+        self.next_at = at if self.next_at is None else min(self.next_at, at)
+
+
+@transaction(*STORES, durability="relaxed")
+def begin(who: Claimant, limit: int, retention: Retention, now: Millis) -> Steps[Claim]:
+    """The first look of a drain: tidy up, then claim."""
+    tidied = yield from recover(
+        who.account,
+        who.queue,
+        who.holder,
+        who.lease_ms,
+        granted=who.granted,
+        now=now,
+    )
+    yield from expire(who.account, now, tidied)
+    yield from prune(who.account, who.queue, retention, now, tidied)
+    found = Claim(next_at=tidied.next_at, changed=tidied.changed, about_to_prune=tidied.about_to_prune)
+    yield from _lease(who, max(0, limit - tidied.leased), now, found)
+    return found
 
 
 @transaction(*STORES, durability="relaxed")
 def claim(who: Claimant, limit: int, now: Millis) -> Steps[Claim]:
-    """Recover what ended contexts left, let expire what is over, then lease up to `limit` due heads."""
+    """Lease up to `limit` due heads."""
     found = Claim()
-    gates = Gates.of((yield GetAll("gates")))
-    yield Put("holders", {"name": who.lock, "holder": who.holder, "until": now + who.lease_ms})
-    yield from _recover(who, now, found)
-    yield from _expire(who, now, found)
-    yield from _lease(who, gates, limit, now, found)
+    yield from _lease(who, limit, now, found)
     return found
 
 
-def _recover(who: Claimant, now: Millis, found: Claim) -> Steps[None]:
-    """Give back the claims whose holder is gone. A claim that ended by death uses no attempt."""
-    start = [who.account, who.queue]
-    leases = yield GetAll("jobs", KeyRange([*start, 0], [*start, ABOVE_ALL]), "leases", TIDY_LIMIT)
-    for record in leases:
-        ended = record["lease_until"] <= now or record["lease_until"] - now > who.lease_ms
-        if not ended and not (who.granted and record["holder"] != who.holder):
-            _look_again(found, record["lease_until"])
-            continue
-        queue = yield from read_queue(who.account, who.queue)
-        released = move(record, queue, State.PENDING, Reason.INTERRUPTED, now)
-        released |= {"run_at": now, "wait_ms": 0, "crashes": record["crashes"] + 1}
-        yield from store(released, queue)
-        yield from promote(released)
-        found.changed.append(record["id"])
-
-
-def _expire(who: Claimant, now: Millis, found: Claim) -> Steps[None]:
-    """End what was not delivered in the time set for it; it is kept, and a person can send it anyway."""
-    expiring = KeyRange([who.account, 0], [who.account, ABOVE_ALL])
-    for _ in range(TIDY_LIMIT):
-        record = yield Get("jobs", expiring, "expiring")
-        if record is None:
-            return
-        if record["expire_by"] > now:
-            _look_again(found, record["expire_by"])
-            return
-        queue = yield from read_queue(record["account"], record["queue"])
-        expired = move(record, queue, State.EXPIRED, Reason.TTL, now)
-        yield from store(expired, queue)
-        yield from promote(expired)
-        found.changed.append(record["id"])
-
-
-def _lease(who: Claimant, gates: Gates, limit: int, now: Millis, found: Claim) -> Steps[None]:
+def _lease(who: Claimant, limit: int, now: Millis, found: Claim) -> Steps[None]:
+    gates = Gates.of((yield GetAll("gates")))
+    yield Put("holders", {"name": who.lock, "holder": who.holder, "until": now + who.lease_ms})
     start = [who.account, who.queue]
     lower: list[str | int | list[object]] = [*start, 0]
     while len(found.jobs) < limit:
         head = yield Get("jobs", KeyRange(lower, [*start, ABOVE_ALL]), "ready")
         if head is None:
             return
-        past_type = [*start, head["rank"], head["type"], ABOVE_ALL]
         origin = who.origins.get(head["type"])
+        past_type = [*start, head["rank"], head["type"], ABOVE_ALL]
         if origin is None:
             if head["app_version"] <= who.app_version:
                 yield from _park(head, Reason.UNKNOWN_TYPE, now, found)
-            else:
+            else:  # made by a newer version of the app, which will send it
                 lower = past_type
             continue
-        breaker = gates.breaker(origin)
-        if not gates.lets_pass(who.account, who.queue, head["type"], origin):
-            if breaker is not None:
-                _look_again(found, breaker["open_until"])
+        if _must_wait(who, gates, head, now, found):
             lower = past_type
-            continue
-        if not is_due(head, now):
-            _look_again(found, head["ready_at"])
-            lower = past_type
-            continue
-        lifetime = gates.key_lifetime_ms(origin)
-        unknown_since = head["unknown_since"]
-        if lifetime is not None and unknown_since is not None and now - unknown_since > lifetime:
+        elif head["expires_at"] is not None and head["expires_at"] <= now:
+            yield from end_by_time(head, now)
+            found.changed.append(head["id"])
+        elif _outcome_is_lost(head, gates.key_lifetime_ms(origin), now):
             yield from _park(head, Reason.OUTCOME_UNKNOWN, now, found)
-            continue
-        yield from _take(who, head, now, found)
+        else:
+            yield from _take(who, head, now, found)
+
+
+def _must_wait(who: Claimant, gates: Gates, head: Record, now: Millis, found: Claim) -> bool:
+    """Whether no job of this head's priority and type can go now; notes when to look again, and at whom."""
+    origin = who.origins[head["type"]]
+    if gates.held(who.account) or gates.paused(who.queue, head["type"]):
+        return True
+    if not is_due(head, now):
+        found.look_again(head["ready_at"])
+        return True
+    if gates.wants_look(origin, now):
+        found.look_at.add(origin)
+        return True
+    shut_until = gates.shut_until(origin, who.queue, head["type"], now)
+    if shut_until is not None:
+        found.look_again(shut_until)
+    return shut_until is not None
+
+
+def _outcome_is_lost(head: Record, key_lifetime_ms: Millis | None, now: Millis) -> bool:
+    """Whether it was sent, never answered, and the server no longer knows its key: a repeat could be done twice."""
+    unknown_since: Millis | None = head["unknown_since"]
+    return key_lifetime_ms is not None and unknown_since is not None and now - unknown_since > key_lifetime_ms
 
 
 def _take(who: Claimant, head: Record, now: Millis, found: Claim) -> Steps[None]:
@@ -149,7 +154,6 @@ def _take(who: Claimant, head: Record, now: Millis, found: Claim) -> Steps[None]
         "holder": who.holder,
         "lease_until": now + who.lease_ms,
         "unknown_since": head["unknown_since"] if head["unknown_since"] is not None else now,
-        "reason": None,
     }
     yield from store(taken, queue)
     body = yield Get("bodies", head["id"])
@@ -167,7 +171,3 @@ def _park(head: Record, reason: Reason, now: Millis, found: Claim) -> Steps[None
     yield from store(parked, queue)
     yield from promote(parked)
     found.changed.append(head["id"])
-
-
-def _look_again(found: Claim, at: Millis) -> None:
-    found.next_at = at if found.next_at is None else min(found.next_at, at)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from holdfast.lifecycle import Reason, State, check_move
+from holdfast.errors import QueueFullError
+from holdfast.lifecycle import UNSENT, Reason, State, check_move
 from holdfast.storage import Get, Put, transaction
 from holdfast.transactions.lane import head_of
 from holdfast.transactions.moving import count_in, read_queue
@@ -17,15 +18,32 @@ STORES = ("jobs", "bodies", "attachments", "queues")
 
 
 @transaction(*STORES, durability="strict")
-def enqueue(draft: Draft) -> Steps[bool]:
+def enqueue(draft: Draft, depth: int | None = None) -> Steps[bool]:
     """Store a job unless one with its id is there already: a repeated submit is the same job.
 
     Returns whether it is new.
+
+    Raises:
+        QueueFullError: the queue holds `depth` unsent jobs already.
     """
-    known = yield Get("jobs", draft.record["id"])
+    return (yield from _enqueue(draft, depth))
+
+
+@transaction(*STORES, durability="relaxed")
+def enqueue_relaxed(draft: Draft, depth: int | None = None) -> Steps[bool]:
+    """The same without waiting for the disk, for many cheap jobs; a power cut may lose the last of them."""
+    return (yield from _enqueue(draft, depth))
+
+
+def _enqueue(draft: Draft, depth: int | None) -> Steps[bool]:
+    record = draft.record
+    known = yield Get("jobs", record["id"])
     if known is not None:
         return False
-    yield from insert(draft)
+    queue = yield from read_queue(record["account"], record["queue"])
+    if depth is not None and sum(queue["states"].get(state, 0) for state in UNSENT) >= depth:
+        raise QueueFullError(record["queue"], depth)
+    yield from insert(draft, queue)
     return True
 
 
@@ -60,10 +78,9 @@ def _insert_failed(draft: Draft, reason: Reason, said: Record) -> Steps[bool]:
     return True
 
 
-def insert(draft: Draft, place: int | None = None) -> Steps[None]:
-    """Give the job a place in its lane (the last one, or the one it takes over) and store it."""
+def insert(draft: Draft, queue: Record, place: int | None = None) -> Steps[None]:
+    """Give the job a place in its lane (the last one, or the one it takes over) and store it; `queue` is counted along."""
     record = dict(draft.record)
-    queue = yield from read_queue(record["account"], record["queue"])
     queue["last_place"] += 1
     record["seq"] = queue["last_place"]
     if place is None:

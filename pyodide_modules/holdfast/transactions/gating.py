@@ -5,19 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from holdfast.gates import breaker_name, flags_name, hold_name, opened
-from holdfast.storage import Delete, Get, GetAll, Put, transaction
+from holdfast.storage import Delete, Get, GetAll, Put, reading, transaction
 
 if TYPE_CHECKING:
     from holdfast.backoff import Backoff
     from holdfast.ports import Millis
     from holdfast.storage import Record, Steps
-
-
-@transaction("gates", durability="relaxed")
-def read_gates() -> Steps[list[Record]]:
-    """All stored gates."""
-    records: list[Record] = yield GetAll("gates")
-    return records
 
 
 @transaction("gates", durability="relaxed")
@@ -48,7 +41,19 @@ def look_now(now: Millis) -> Steps[None]:
             yield Put("gates", gate | {"open_until": now, "wait_ms": 0})
 
 
-@transaction("holders", durability="relaxed")
+@transaction("gates", durability="strict")
+def pause(name: str, now: Millis) -> Steps[None]:
+    """Stop sending jobs of a kind, in every context, until `resume`."""
+    yield Put("gates", {"name": name, "since": now})
+
+
+@transaction("gates", durability="strict")
+def resume(name: str) -> Steps[None]:
+    """Let them go again."""
+    yield Delete("gates", name)
+
+
+@reading("holders")
 def read_holder(lock: str) -> Steps[Record | None]:
     """Who holds a lock, and until when its lease runs."""
     record: Record | None = yield Get("holders", lock)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from holdfast.lifecycle import Reason, State, check_move
+from holdfast.histogram import add
+from holdfast.lifecycle import REDRIVABLE, Reason, State, check_move
 from holdfast.storage import Get, Put
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ def read_queue(account: str, queue: str) -> Steps[Record]:
         "retries": 0,
         "failures": {},
         "last_received_at": None,
+        "latency": {},
     }
 
 
@@ -42,7 +44,7 @@ def move(record: Record, queue: Record, state: State, reason: Reason | None, now
     moved = record | {"state": state, "reason": reason, "updated_at": now, "holder": ""}
     for field in ("ready_at", "lease_until", "expire_by"):
         moved.pop(field, None)
-    if state not in {State.PENDING, State.PROCESSING}:
+    if state not in {State.PENDING, State.PROCESSING} and not (record["halt"] and state in REDRIVABLE):
         moved.pop("place", None)
     if state is State.PENDING and record["expires_at"] is not None:
         moved["expire_by"] = record["expires_at"]
@@ -52,6 +54,7 @@ def move(record: Record, queue: Record, state: State, reason: Reason | None, now
         queue["failures"][reason] = queue["failures"].get(reason, 0) + 1
     if state is State.COMPLETED:
         queue["last_received_at"] = now
+        add(queue["latency"], now - record["created_at"])
     return moved
 
 

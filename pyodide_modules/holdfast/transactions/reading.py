@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from holdfast.lifecycle import UNSENT, State
-from holdfast.storage import ABOVE_ALL, Get, GetAll, KeyRange, transaction
+from holdfast.storage import ABOVE_ALL, Get, GetAll, KeyRange, reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from holdfast.ports import Attachment
+    from holdfast.lifecycle import Reason
+    from holdfast.ports import Attachment, Millis
     from holdfast.storage import Record, Steps
 
 
-@transaction("jobs", "gates", durability="relaxed")
+@reading("jobs", "gates")
 def list_jobs(account: str, states: Iterable[State], limit: int) -> Steps[tuple[list[Record], list[Record]]]:
     """Up to `limit` jobs of each state, the last changed ones, and all gates."""
     found: list[Record] = []
@@ -25,7 +27,7 @@ def list_jobs(account: str, states: Iterable[State], limit: int) -> Steps[tuple[
     return found, gates
 
 
-@transaction("jobs", "bodies", "attachments", "gates", durability="relaxed")
+@reading("jobs", "bodies", "attachments", "gates")
 def read_job(account: str, job_id: str) -> Steps[tuple[Record, Record, list[Attachment], list[Record]] | None]:
     """One job with its body, its attachments' handles and all gates."""
     record: Record | None = yield Get("jobs", job_id)
@@ -39,17 +41,55 @@ def read_job(account: str, job_id: str) -> Steps[tuple[Record, Record, list[Atta
     return record, body or {"id": job_id, "payload": None, "attachments": []}, handles, gates
 
 
-@transaction("queues", "jobs", durability="relaxed")
-def read_stats(account: str) -> Steps[tuple[list[Record], int | None]]:
-    """The counters of all queues of an account, and when its oldest unsent job was made."""
+@reading("jobs", "gates")
+def list_by_reason(account: str, reason: Reason, limit: int) -> Steps[tuple[list[Record], list[Record]]]:
+    """Up to `limit` jobs with this reason, the last changed ones, and all gates."""
+    span = KeyRange([account, reason, 0], [account, reason, ABOVE_ALL])
+    found = yield GetAll("jobs", span, "reasons", limit, newest_first=True)
+    gates = yield GetAll("gates")
+    return found, gates
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What the statistics are made of."""
+
+    queues: list[Record]
+    gates: list[Record]
+    oldest_unsent_at: Millis | None
+    oldest_pending_at: Millis | None
+    due: list[Record]
+    """The first head of each kind: the one that can go, or could have gone, before all others of its kind."""
+
+
+@reading("queues", "jobs", "gates")
+def read_figures(account: str) -> Steps[Figures]:
+    """Counters, and the first record of a few index ranges; nothing is walked."""
     queues = yield GetAll("queues", KeyRange([account, ""], [account, ABOVE_ALL]))
-    oldest: int | None = None
+    gates = yield GetAll("gates")
+    oldest: dict[State, Millis] = {}
+    due: list[Record] = []
     for queue in queues:
-        for state in UNSENT:
+        for state in sorted(UNSENT):
             if not queue["states"].get(state):
                 continue
             span = [account, queue["queue"], state]
             first = yield Get("jobs", KeyRange([*span, 0], [*span, ABOVE_ALL]), "oldest")
-            if first is not None and (oldest is None or first["created_at"] < oldest):
-                oldest = first["created_at"]
-    return queues, oldest
+            if first is not None:
+                oldest[state] = min(first["created_at"], oldest.get(state, first["created_at"]))
+        if queue["states"].get(State.PENDING):
+            due += yield from _first_heads(account, queue["queue"])
+    return Figures(queues, gates, min(oldest.values(), default=None), oldest.get(State.PENDING), due)
+
+
+def _first_heads(account: str, queue: str) -> Steps[list[Record]]:
+    """For each priority and type in the index of heads, the one with the earliest time."""
+    heads: list[Record] = []
+    start = [account, queue]
+    lower: list[str | int | list[object]] = [*start, 0]
+    while True:
+        head = yield Get("jobs", KeyRange(lower, [*start, ABOVE_ALL]), "ready")
+        if head is None:
+            return heads
+        heads.append(head)
+        lower = [*start, head["rank"], head["type"], ABOVE_ALL]

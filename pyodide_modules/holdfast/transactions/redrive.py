@@ -5,19 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from holdfast.errors import ActionRefusedError, JobNotFoundError
-from holdfast.gates import Gates, breaker_name
+from holdfast.gates import Gates, breaker_name, hold_name
 from holdfast.job import may_have_arrived
 from holdfast.lifecycle import REDRIVABLE, Reason, State
-from holdfast.storage import Get, GetAll, Put, transaction
+from holdfast.storage import ABOVE_ALL, Delete, Get, GetAll, KeyRange, Put, transaction
 from holdfast.transactions.enqueue import insert
 from holdfast.transactions.lane import head_of, promote
 from holdfast.transactions.moving import move, read_queue, store
+from holdfast.transactions.tidy import CRASHES
 
 if TYPE_CHECKING:
     from holdfast.job import Draft
     from holdfast.ports import Millis
     from holdfast.storage import Record, Steps
 
+VISIT_LIMIT = 100
 STORES = ("jobs", "bodies", "attachments", "queues", "gates")
 
 
@@ -39,11 +41,13 @@ def retry(account: str, job_id: str, origin: str, now: Millis, *, accept_duplica
             "Look whether it is there; to send it all the same, retry with accept_duplicate.",
         )
     queue = yield from read_queue(account, record["queue"])
-    queue["last_place"] += 1
     fresh = {"attempts": 0, "no_receipts": 0, "crashes": 0, "run_at": now, "wait_ms": 0, "expires_at": None}
     if record["reason"] == Reason.OUTCOME_UNKNOWN:
         fresh["unknown_since"] = None
-    again = move(record | fresh, queue, State.PENDING, None, now) | {"place": queue["last_place"]}
+    again = move(record | fresh, queue, State.PENDING, None, now)
+    if "place" not in again:  # the lane went on without it; one that halted its lane kept its place
+        queue["last_place"] += 1
+        again["place"] = queue["last_place"]
     yield from store(again, queue)
     yield from promote(again)
     yield from _look_now(origin, now)
@@ -87,10 +91,31 @@ def edit(account: str, job_id: str, draft: Draft, now: Millis) -> Steps[Record]:
     queue = yield from read_queue(account, record["queue"])
     cancelled = move(record, queue, State.CANCELLED, Reason.REPLACED, now)
     yield from store(cancelled, queue)
-    yield from insert(draft, place)
+    yield from insert(draft, queue, place)
     yield from promote(draft.record)
     yield from promote(cancelled)
     return draft.record
+
+
+@transaction(*STORES, durability="relaxed")
+def visit(account: str, now: Millis) -> Steps[list[str]]:
+    """A person is here: what was put aside for taking its context down is tried once more, a held account once.
+
+    Returns the ids of the jobs that go again.
+    """
+    yield Delete("gates", hold_name(account))
+    span = KeyRange([account, Reason.CRASHED, 0], [account, Reason.CRASHED, ABOVE_ALL])
+    again: list[str] = []
+    for record in (yield GetAll("jobs", span, "reasons", VISIT_LIMIT)):
+        queue = yield from read_queue(account, record["queue"])
+        moved = move(record, queue, State.PENDING, None, now) | {"run_at": now, "wait_ms": 0, "crashes": CRASHES - 1}
+        if "place" not in moved:
+            queue["last_place"] += 1
+            moved["place"] = queue["last_place"]
+        yield from store(moved, queue)
+        yield from promote(moved)
+        again.append(record["id"])
+    return again
 
 
 def _find(account: str, job_id: str) -> Steps[Record]:
@@ -108,6 +133,8 @@ def _hurry(record: Record, origin: str, now: Millis) -> Steps[Record]:
     gates = Gates.of((yield GetAll("gates")))
     if gates.held(record["account"]):
         raise ActionRefusedError("The server wants this account to sign in first; then it goes by itself.")
+    if gates.paused(record["queue"], record["type"]):
+        raise ActionRefusedError("Jobs of this kind are paused; resume them, then they go by themselves.")
     if gates.switched_off(origin, record["queue"], record["type"]):
         raise ActionRefusedError("The server has asked to send nothing of this kind for now; it goes when that ends.")
     hurried = record | {"run_at": now, "wait_ms": 0, "ready_at": now, "updated_at": now}

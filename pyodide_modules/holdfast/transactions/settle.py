@@ -113,7 +113,7 @@ def _retried(base: Record, queue: Record, attempt: Attempt, verdict: Retry, now:
     if base["attempts"] >= base["max_attempts"]:
         return move(base, queue, State.FAILED, Reason.EXHAUSTED, now)
     queue["retries"] += 1
-    wait_ms = max(verdict.after_ms, attempt.backoff.wait_ms(base["attempts"], attempt.random))
+    wait_ms = max(verdict.after_ms, attempt.backoff.wait_ms(base["attempts"], attempt.random, base["wait_ms"]))
     return _again(base, queue, verdict.reason, wait_ms, now)
 
 

@@ -1,0 +1,147 @@
+"""What an app registers: routes, tasks and queues by name. `Outbox` is one of these with ports attached."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from holdfast.backoff import Backoff
+from holdfast.errors import InvalidOptionError, UnknownTypeError
+from holdfast.limits import check_whole_number
+from holdfast.routes import Route, Task
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from holdfast.ports import Answer
+    from holdfast.routes import Form, Handler
+
+    Run = Callable[[Any], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """Jobs that run apart from those of other queues."""
+
+    name: str
+    concurrency: int = 1
+    """How many of its lanes are served at once."""
+    depth: int = 10_000
+    """How many unsent jobs it takes before it refuses more."""
+
+
+class Registry:
+    """Types and queues by name; the same object in page, worker and tests."""
+
+    def __init__(self) -> None:
+        self.handlers: dict[str, Handler] = {}
+        self._queues: dict[str, Queue] = {}
+
+    def route(
+        self,
+        type_: str,
+        method: str,
+        url: str,
+        *,
+        queue: str = "default",
+        form: Form | None = None,
+        attempts: int = 8,
+        backoff: Backoff | None = None,
+        summary: Iterable[str] = (),
+        files_field: str = "files",
+        probe: str = "/api/flags",
+        halt: bool = False,
+        relaxed: bool = False,
+        secrets: Iterable[str] = (),
+        receipt: Callable[[Answer, str], bool] | None = None,
+    ) -> Route:
+        """Deliver jobs of this type over HTTP.
+
+        Args:
+            type_: the name of the type.
+            method: POST, PUT, PATCH or DELETE.
+            url: a path of our origin or a URL; `{name}` is filled from the payload.
+            queue: jobs of one queue run one at a time unless `queue(…)` says otherwise, apart from other queues.
+            form: the rules its payload must keep; checked before anything is stored.
+            attempts: failed attempts before a job is put aside.
+            backoff: how the waits between them grow.
+            summary: fields of the payload that lists show.
+            files_field: the part name of attachments that name none of their own.
+            probe: the flags document of its server.
+            halt: a job that ends without success keeps its place and holds its lane until a person decides.
+            relaxed: for many cheap jobs, such as analytics events; never told to anybody as saved.
+            secrets: fields of the payload that must never be stored; an enqueue that has one is refused.
+            receipt: whether an answer is this server's receipt for our key; the companion's echo of the key by default.
+        """
+        handler = Route(
+            type_,
+            method,
+            url,
+            queue=queue,
+            form=form,
+            backoff=backoff or Backoff(),
+            attempts=attempts,
+            summary=tuple(summary),
+            files_field=files_field,
+            probe=probe,
+            halt=halt,
+            relaxed=relaxed,
+            secrets=frozenset(secrets),
+            receipt=receipt,
+        )
+        self._register(handler)
+        return handler
+
+    def task(
+        self,
+        type_: str,
+        *,
+        queue: str = "default",
+        attempts: int = 8,
+        backoff: Backoff | None = None,
+    ) -> Callable[[Run], Run]:
+        """Run jobs of this type by the decorated function, on this device. It may run twice: make that harmless."""
+
+        def register(run: Run) -> Run:
+            self._register(Task(type_, run, queue=queue, backoff=backoff or Backoff(), attempts=attempts))
+            return run
+
+        return register
+
+    def queue(self, name: str, *, concurrency: int = 1, depth: int = 10_000) -> Queue:
+        """Set up a queue: how many of its lanes are served at once, and how many unsent jobs it takes.
+
+        Raises:
+            InvalidOptionError: a number below one, or the queue was set up already.
+        """
+        if name in self._queues:
+            raise InvalidOptionError(f"The queue {name!r} was set up already.")
+        check_whole_number("concurrency", concurrency, least=1)
+        check_whole_number("depth", depth, least=1)
+        self._queues[name] = Queue(name, concurrency, depth)
+        return self._queues[name]
+
+    def handler_of(self, type_: str) -> Handler:
+        """The route or task of a type. Raises UnknownTypeError."""
+        handler = self.handlers.get(type_)
+        if handler is None:
+            raise UnknownTypeError(type_, list(self.handlers))
+        return handler
+
+    def queue_of(self, name: str) -> Queue:
+        """How a queue was set up, or the usual way."""
+        return self._queues.get(name, Queue(name))
+
+    def queues(self) -> dict[str, Queue]:
+        """Every queue that a type names."""
+        return {handler.queue: self.queue_of(handler.queue) for handler in self.handlers.values()}
+
+    def origin_of(self, type_: str) -> str:
+        """The server a type is delivered to; '' for our own, for a task and for an unknown type."""
+        handler = self.handlers.get(type_)
+        return handler.origin if isinstance(handler, Route) else ""
+
+    def _register(self, handler: Handler) -> None:
+        if handler.type in self.handlers:
+            raise InvalidOptionError(f"The type {handler.type!r} has a route or task already.")
+        self.handlers[handler.type] = handler

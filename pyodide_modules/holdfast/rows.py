@@ -1,0 +1,68 @@
+"""Public rows from stored records: what everybody may see, and what each job waits for. Pure."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from holdfast.job import public_row
+from holdfast.lifecycle import State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from holdfast.gates import Gates
+    from holdfast.ports import Millis
+    from holdfast.registry import Registry
+    from holdfast.storage import Record
+
+
+def rows(records: Iterable[Record], gates: Gates, registry: Registry, now: Millis) -> list[Record]:
+    """A public row for each record, with `waits`, `after`, `ahead` and `unknown_since` beside the fields of a job.
+
+    `waits` says what a pending job waits for: `turn`, `pause`, `sign-in`, `network`, `retry`, `time`, or None if it can
+    go at once. `after` is the id of the job before it in its lane, `ahead` how many of the lane's given jobs go first.
+    """
+    records = list(records)
+    before = _before(records)
+    return [
+        public_row(record)
+        | {
+            "waits": waits_for(record, gates, registry.origin_of(record["type"]), now),
+            "ahead": before.get(record["id"], (0, None))[0],
+            "after": before.get(record["id"], (0, None))[1],
+            "unknown_since": record["unknown_since"],
+        }
+        for record in records
+    ]
+
+
+def waits_for(record: Record, gates: Gates, origin: str, now: Millis) -> str | None:  # noqa: PLR0911  (one line a wait)
+    """What a pending job waits for; None if it is not pending or can go at once."""
+    if record["state"] != State.PENDING:
+        return None
+    if "ready_at" not in record:
+        return "turn"
+    if gates.held(record["account"]):
+        return "sign-in"
+    if gates.paused(record["queue"], record["type"]) or gates.switched_off(origin, record["queue"], record["type"]):
+        return "pause"
+    if gates.breaker(origin) is not None:
+        return "network"
+    if record["run_at"] > now:
+        return "retry" if record["attempts"] or record["reason"] else "time"
+    return None
+
+
+def _before(records: list[Record]) -> dict[str, tuple[int, str]]:
+    """For each job with a place: how many of its lane go first, and the last of them."""
+    lanes: dict[tuple[str, str, str], list[Record]] = {}
+    for record in records:
+        if "place" in record:
+            lanes.setdefault((record["account"], record["queue"], record["lane_key"]), []).append(record)
+    before: dict[str, tuple[int, str]] = {}
+    for lane in lanes.values():
+        lane.sort(key=lambda record: int(record["place"]))
+        for number, (first, second) in enumerate(pairwise(lane), start=1):
+            before[second["id"]] = (number, first["id"])
+    return before

@@ -1,0 +1,61 @@
+"""The statistics of an outbox from counters and a few first records. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from holdfast.gates import Gates
+from holdfast.histogram import quantile
+from holdfast.lifecycle import STATES, UNSENT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from holdfast.ports import Millis
+    from holdfast.registry import Registry
+    from holdfast.transactions.reading import Figures
+
+STALLED_MS = 600_000
+"""A job that could have gone this long ago, with nothing known to hold it back, means that something is wrong."""
+
+
+def statistics(figures: Figures, registry: Registry, now: Millis) -> dict[str, Any]:
+    """Depths, ages and counters; instants in milliseconds since 1970, spans in `…_ms`, None where there is nothing.
+
+    `states` and `queues` count jobs by state; `unsent` is what was neither received nor cancelled; `oldest_due_at` is
+    since when the longest-waiting head could have gone; `stalled` says that nothing known holds it back;
+    `time_to_receipt` is from enqueue to receipt.
+    """
+    gates = Gates.of(figures.gates)
+    states = {state: sum(queue["states"].get(state, 0) for queue in figures.queues) for state in STATES}
+    received = [queue["last_received_at"] for queue in figures.queues if queue["last_received_at"] is not None]
+    due = [head for head in figures.due if head["ready_at"] <= now]
+    free = [
+        head["ready_at"]
+        for head in due
+        if not gates.held(head["account"])
+        and not gates.paused(head["queue"], head["type"])
+        and gates.shut_until(registry.origin_of(head["type"]), head["queue"], head["type"], now) is None
+    ]
+    latencies = [queue["latency"] for queue in figures.queues]
+    return {
+        "states": states,
+        "unsent": sum(states[state] for state in UNSENT),
+        "queues": {queue["queue"]: queue["states"] for queue in figures.queues},
+        "retries": sum(queue["retries"] for queue in figures.queues),
+        "failures": _sums(queue["failures"] for queue in figures.queues),
+        "oldest_unsent_at": figures.oldest_unsent_at,
+        "oldest_pending_at": figures.oldest_pending_at,
+        "oldest_due_at": min((head["ready_at"] for head in due), default=None),
+        "stalled": bool(free) and now - min(free) > STALLED_MS,
+        "last_received_at": max(received, default=None),
+        "time_to_receipt": {"median_ms": quantile(latencies, 0.5), "p95_ms": quantile(latencies, 0.95)},
+    }
+
+
+def _sums(counters: Iterable[dict[str, int]]) -> dict[str, int]:
+    sums: dict[str, int] = {}
+    for counter in counters:
+        for name, number in counter.items():
+            sums[name] = sums.get(name, 0) + number
+    return sums

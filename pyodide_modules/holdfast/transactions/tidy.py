@@ -1,0 +1,153 @@
+"""What every drain does before it sends: recover ended claims, end what is over, prune what is finished. Bounded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from holdfast.lifecycle import REDRIVABLE, UNSENT, Reason, State
+from holdfast.storage import ABOVE_ALL, Delete, Get, GetAll, KeyRange, Put, transaction
+from holdfast.transactions.lane import promote
+from holdfast.transactions.moving import move, read_queue, store
+
+if TYPE_CHECKING:
+    from holdfast.ports import Millis
+    from holdfast.storage import Record, Steps
+
+LIMIT = 100
+"""How many jobs each part changes at most."""
+CRASHES = 5
+"""Deaths in a row, alone and quick, after which a job is put aside."""
+KEEP_AT_LEAST_MS = 3_600_000
+"""Nothing younger is pruned: a late copy of an inbox entry must still find its job."""
+WARNING_MS = 86_400_000
+"""The least time between the warning that a failure will be pruned and its pruning."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long finished jobs stay. What failed stays until a person dismisses it, unless the app sets `failed_ms`."""
+
+    finished_ms: Millis = 604_800_000
+    finished_count: int = 1_000
+    failed_ms: Millis | None = None
+    """Prune what failed, expired or conflicted after this; it is announced a day before."""
+
+
+@dataclass(slots=True)
+class Tidied:
+    """What was found on the way."""
+
+    changed: list[str] = field(default_factory=list)
+    next_at: Millis | None = None
+    """When the first living lease or time limit ends."""
+    leased: int = 0
+    """Claims of other holders that still run."""
+    about_to_prune: list[str] = field(default_factory=list)
+
+    def look_again(self, at: Millis) -> None:
+        self.next_at = at if self.next_at is None else min(self.next_at, at)
+
+
+def recover(
+    account: str, queue_name: str, holder: str, lease_ms: Millis, *, granted: bool, now: Millis
+) -> Steps[Tidied]:
+    """Give back the claims whose holder is gone: at once if the queue's lock was granted to us, else after their lease.
+
+    A claim that ended by death uses no attempt. A job that takes its context down again and again is put aside.
+    """
+    found = Tidied()
+    start = [account, queue_name]
+    leases = yield GetAll("jobs", KeyRange([*start, 0], [*start, ABOVE_ALL]), "leases", LIMIT)
+    for record in leases:
+        ours = record["holder"] == holder  # of a drain that lost its lock: nothing of it runs any more
+        if not ours and not granted and 0 < record["lease_until"] - now <= lease_ms:
+            found.leased += 1
+            found.look_again(record["lease_until"])
+            continue
+        # A lease that was never renewed ended soon after its claim; beside others nobody knows who was to blame.
+        quick = not ours and record["lease_until"] - record["updated_at"] <= lease_ms and len(leases) == 1
+        crashes = record["crashes"] + 1 if quick else 0
+        queue = yield from read_queue(account, queue_name)
+        if crashes >= CRASHES:
+            released = move(record, queue, State.FAILED, Reason.CRASHED, now)
+        else:
+            released = move(record, queue, State.PENDING, Reason.INTERRUPTED, now) | {"run_at": now, "wait_ms": 0}
+        yield from store(released | {"crashes": crashes}, queue)
+        yield from promote(released)
+        found.changed.append(record["id"])
+    return found
+
+
+def expire(account: str, now: Millis, found: Tidied) -> Steps[None]:
+    """End what was not delivered in the time set for it; it is kept, and a person can send it anyway."""
+    expiring = KeyRange([account, 0], [account, ABOVE_ALL])
+    for _ in range(LIMIT):
+        record = yield Get("jobs", expiring, "expiring")
+        if record is None:
+            return
+        if record["expire_by"] > now:
+            found.look_again(record["expire_by"])
+            return
+        yield from end_by_time(record, now)
+        found.changed.append(record["id"])
+
+
+def end_by_time(record: Record, now: Millis) -> Steps[None]:
+    """One pending job whose time is over."""
+    queue = yield from read_queue(record["account"], record["queue"])
+    expired = move(record, queue, State.EXPIRED, Reason.TTL, now)
+    yield from store(expired, queue)
+    yield from promote(expired)
+
+
+def prune(account: str, queue_name: str, retention: Retention, now: Millis, found: Tidied) -> Steps[None]:
+    """Delete finished jobs that are old or too many, with their bodies and attachments."""
+    before = now - max(KEEP_AT_LEAST_MS, retention.finished_ms)
+    for state in (State.COMPLETED, State.CANCELLED):
+        old = yield GetAll("jobs", KeyRange([account, state, 0], [account, state, before]), "list", LIMIT)
+        for record in old:
+            yield from _delete(record)
+        queue = yield from read_queue(account, queue_name)
+        excess = queue["states"].get(state, 0) - retention.finished_count
+        if excess > 0:
+            span = [account, queue_name, state]
+            limits = KeyRange([*span, 0], [*span, now - KEEP_AT_LEAST_MS])
+            for record in (yield GetAll("jobs", limits, "oldest", min(excess, LIMIT))):
+                yield from _delete(record)
+    if retention.failed_ms is not None:
+        yield from _prune_failed(account, now - retention.failed_ms, now, found)
+
+
+def _prune_failed(account: str, before: Millis, now: Millis, found: Tidied) -> Steps[None]:
+    for state in sorted(REDRIVABLE):
+        span = KeyRange([account, state, 0], [account, state, before + WARNING_MS])
+        for record in (yield GetAll("jobs", span, "list", LIMIT)):
+            if "warned_at" not in record:
+                yield Put("jobs", record | {"warned_at": now})
+                found.about_to_prune.append(record["id"])
+            elif record["warned_at"] <= now - WARNING_MS:
+                yield from _delete(record)
+                yield from promote(record)
+
+
+@transaction("jobs", "bodies", "attachments", "queues", durability="strict")
+def wipe_finished(account: str) -> Steps[int]:
+    """Remove what finished jobs of an account hold; returns how many of its jobs are unsent, which are left alone."""
+    for state in (State.COMPLETED, State.CANCELLED):
+        span = KeyRange([account, state, 0], [account, state, ABOVE_ALL])
+        for record in (yield GetAll("jobs", span, "list")):
+            yield Put("jobs", record | {"summary": {}, "said": {}})
+            yield Delete("bodies", record["id"])
+            yield Delete("attachments", KeyRange([record["id"], 0], [record["id"], ABOVE_ALL]))
+    queues = yield GetAll("queues", KeyRange([account, ""], [account, ABOVE_ALL]))
+    return sum(queue["states"].get(state, 0) for queue in queues for state in UNSENT)
+
+
+def _delete(record: Record) -> Steps[None]:
+    queue = yield from read_queue(record["account"], record["queue"])
+    queue["states"][record["state"]] -= 1
+    yield Put("queues", queue)
+    yield Delete("jobs", record["id"])
+    yield Delete("bodies", record["id"])
+    yield Delete("attachments", KeyRange([record["id"], 0], [record["id"], ABOVE_ALL]))
