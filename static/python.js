@@ -28,7 +28,8 @@ const fetchWheels = () =>
 
 /**
  * Wheels lie in memory as they are and are imported from as zip files: nothing to unpack, and a restored heap, which
- * knows its modules but has lost its files, finds them again by writing a few bytes.
+ * knows its modules but has lost its files, finds them again by writing a few bytes. This goes for what micropip has
+ * installed as well, so that a plain and a restored start import from the same place.
  */
 const laid = async (/** @type {any} */ python, /** @type {Promise<[string, Uint8Array][]>} */ wheels) => {
   python.FS.mkdirTree(WHEELS);
@@ -66,7 +67,8 @@ sys.path.extend(wheels)
 if packages:
     import micropip
     await micropip.install([f"emfs:{path}" for path in packages], deps=False)
-    sys.path.extend(packages)
+    place = next(at for at, path in enumerate(sys.path) if path.endswith("site-packages"))
+    sys.path[place:place] = packages
     del micropip
     for name in [name for name in sys.modules if name.partition(".")[0] == "micropip"]:
         del sys.modules[name]
@@ -93,44 +95,35 @@ const plain = async (/** @type {object} */ options) => {
   return python;
 };
 
-/** Python from the snapshot, or null; a snapshot that fails in any way is forgotten. */
-const fromSnapshot = async (/** @type {object} */ options) => {
-  try {
-    return await restored(options);
-  } catch {
-    await snapshot.drop();
-    return null;
-  }
-};
-
 /**
- * Python with everything imported; `how` says by which way.
+ * Python with everything imported; `how` says by which way. A snapshot that fails in any way is forgotten.
  * @param {object} options for Pyodide
  * @returns {Promise<{python: any, how: "restored" | "plain"}>}
  */
 export const start = async (options = {}) => {
-  const python = await fromSnapshot(options);
-  return python ? { python, how: "restored" } : { python: await plain(options), how: "plain" };
+  try {
+    const python = await restored(options);
+    if (python) return { python, how: "restored" };
+  } catch {
+    await snapshot.drop();
+  }
+  return { python: await plain(options), how: "plain" };
 };
 
-/** Python started plainly, and whether its heap could be kept for later starts. It goes on living. */
-export const startFresh = async (options = {}) => {
-  const python = await plain({ ...options, _makeSnapshot: true });
+/**
+ * Start Python once more, plainly, and keep its heap for later starts; whether that worked. The instance is of no other
+ * use: Pyodide puts a proxy around JavaScript's globals while it records, and the getters of a worker refuse that.
+ */
+export const makeSnapshot = async () => {
   const begun = performance.now();
-  let heap = null;
   try {
+    const python = await plain({ _makeSnapshot: true });
     // A restored heap has no files of packages; Pyodide refuses to write one down that says it has.
     for (const name of Object.keys(python.loadedPackages)) delete python.loadedPackages[name];
-    heap = python.makeMemorySnapshot();
+    return await snapshot.write(python.makeMemorySnapshot());
   } catch {
-    // Something in the heap cannot be written down: no snapshot, nothing else lost.
+    return false; // no memory for it, or something in it cannot be written down: nothing else is lost
+  } finally {
+    mark("made", begun);
   }
-  mark("heap", begun);
-  return { python, kept: heap === null ? Promise.resolve(false) : snapshot.write(heap) };
-};
-
-/** As `start`, but a plain start leaves a snapshot behind. */
-export const startOrMake = async (options = {}) => {
-  const python = await fromSnapshot(options);
-  return python ? { python, kept: Promise.resolve(true) } : startFresh(options);
 };

@@ -3,7 +3,7 @@
  * stands in python.js, what it does in worker.py.
  */
 import config from "./config.js";
-import { startFresh, startOrMake } from "./python.js";
+import { makeSnapshot, start } from "./python.js";
 import * as snapshot from "./snapshot.js";
 
 const RUNTIME = `/runtime/${config.build}/`;
@@ -20,21 +20,19 @@ self.fetch = async (input, init) => {
 
 /** @type {Promise<(message: string, files: any[]) => Promise<string>> | null} */
 let python = null;
-/** @type {Promise<boolean> | null} whether the heap of the last start could be kept */
-let kept = null;
-
-const unavailable = (/** @type {any} */ cause) =>
-  Object.assign(new Error(`Python could not start in the service worker: ${cause?.message ?? cause}`), { name: "UnavailableError" });
+/** @type {Promise<boolean> | null} */
+let making = null;
+let lacksSnapshot = false;
 
 const begin = async () => {
   try {
-    const started = await startOrMake();
-    kept = started.kept;
-    kept.then((stored) => stored && announce());
-    return started.python.pyimport("sw.worker").handle;
+    const { python: started, how } = await start();
+    lacksSnapshot = how === "plain";
+    return started.pyimport("sw.worker").handle;
   } catch (cause) {
     python = null; // the next one who asks tries again
-    throw unavailable(cause);
+    const message = `Python could not start in the service worker: ${cause?.message ?? cause}`;
+    throw Object.assign(new Error(message, { cause }), { name: "UnavailableError" });
   }
 };
 
@@ -44,6 +42,14 @@ const announce = () => {
   channel.close();
 };
 
+const make = async () => {
+  const kept = await makeSnapshot();
+  if (!kept) return false; // remembered: a second try of this worker would find no more room
+  making = null;
+  announce();
+  return true;
+};
+
 /** Have Python answer one message; rejects with `UnavailableError` where it cannot start. */
 export const ask = async (/** @type {any} */ { method, params }, /** @type {any[]} */ files = []) => {
   python ??= begin();
@@ -51,21 +57,16 @@ export const ask = async (/** @type {any} */ { method, params }, /** @type {any[
   return JSON.parse(await handle(JSON.stringify({ holdfast: 1, method, params }), files));
 };
 
-/** What a start still has to put away after it has answered. */
-export const stored = () => kept ?? Promise.resolve(false);
-
 /** See to it that later starts can restore; true if they can. */
 export const prepare = async () => {
   if (await snapshot.exists()) return true;
-  if (!python) {
-    python = begin();
-    await python;
-    return stored();
-  }
-  await python;
-  if (!(await stored())) return false; // no room for it: once tried is enough
-  if (await snapshot.exists()) return true;
-  // It was lost or damaged while Python ran from it: a second instance makes it anew, and is dropped.
-  kept = startFresh().then((fresh) => fresh.kept, () => false);
-  return kept;
+  making ??= make();
+  return making;
+};
+
+/** Once all is answered: make what this start was missing. */
+export const afterwards = async () => {
+  if (!lacksSnapshot) return;
+  lacksSnapshot = false;
+  await prepare();
 };

@@ -4,7 +4,7 @@
  */
 import config from "./config.js";
 import "./inbox.js";
-import { ask, prepare, stored } from "./boot.js";
+import { afterwards, ask, prepare } from "./boot.js";
 import { held, isOwn, precache, sweep } from "./cache.js";
 import { drain } from "./drain.js";
 import { isOurs, submit } from "./submit.js";
@@ -46,12 +46,12 @@ self.addEventListener("message", (event) => {
   const { data, ports: [port] } = event;
   if (data?.holdfast !== 1) return;
   const answer = answered(data).then((ok) => ok, ({ name, message }) => ({ error: { name, message } }));
-  event.waitUntil(answer.then((reply) => port?.postMessage(reply)).then(stored));
+  event.waitUntil(answer.then((reply) => port?.postMessage(reply)).then(afterwards));
 });
 
 const synced = async (/** @type {boolean} */ last_chance) => {
   const { remaining } = await drain({ reason: "sync", last_chance });
-  await stored();
+  await afterwards();
   // Only an event that failed comes again.
   if (remaining) throw new Error("Something could not be sent yet.");
 };

@@ -3,7 +3,7 @@
 PLAIN = """<!doctype html><html lang="en"><title>A page of somebody else's</title><link rel="icon" href="data:,">
 <script type="module" src="/holdfast.js"></script></html>"""
 ENQUEUE = """() => holdfast.enqueue("inspection.create",
-  {site: "Cellar", inspected_on: "2026-01-02", severity: "low"}, {attachments: [new File(["abc"], "a.txt", {type: "text/plain"})]})"""
+  {site: "Cellar", inspected_on: "2026-01-02", severity: "low"}, {attachments: [new File(["abc"], "a.png", {type: "image/png"})]})"""
 
 
 def test_page_and_client_speak_with_python(open_page, faults):
@@ -43,7 +43,7 @@ def test_a_page_whose_python_cannot_start_still_saves_lists_and_exports(lone_pag
     assert exported["holdfast"] == 1
     assert entry["payload"]["site"] == "Cellar"
     assert entry["attachments"] == [
-        {"field": "attachments", "name": "a.txt", "type": "text/plain", "size": 3, "data": "YWJj"}
+        {"field": "attachments", "name": "a.png", "type": "image/png", "size": 3, "data": "YWJj"}
     ]
     assert faults == []
 
