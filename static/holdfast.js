@@ -198,7 +198,7 @@ class Holdfast extends EventTarget {
     }));
   }
 
-  /** What this browser can do, here and after the tab closes. Known without Python; Python adds what it knows. */
+  /** What this browser can do, here and after the tab closes. Known without Python. */
   async capabilities() {
     const [registration, persisted, storage] = await Promise.all([
       this.registration,
@@ -206,14 +206,12 @@ class Holdfast extends EventTarget {
       this.ready.then(() => true, () => false),
     ]);
     const backgroundSync = await this.#canSync();
-    const facts = {
+    return {
       python: this.#state, storage, persisted, backgroundSync, serviceWorker: registration !== null,
       locks: Boolean(navigator.locks), secure: isSecureContext,
       standalone: matchMedia("(display-mode: standalone)").matches || navigator.standalone === true,
       closes: backgroundSync ? "background-sync" : "next-visit",
     };
-    if (this.#state !== "ready") return facts;
-    return { ...(await this.call("capabilities").catch(() => ({}))), ...facts };
   }
 
   /** Submit a form as its button would; resolves to {saved} or {refused}. */

@@ -61,6 +61,26 @@ async def _retry(outbox: Outbox, params: dict[str, Any], _files: Sequence[File])
     return await outbox.retry(params["id"], accept_duplicate=params.get("accept_duplicate") is True)
 
 
+async def _retry_all(outbox: Outbox, params: dict[str, Any], _files: Sequence[File]) -> Any:
+    return await outbox.retry_all(reason=params.get("reason"))
+
+
+async def _pause(outbox: Outbox, params: dict[str, Any], _files: Sequence[File]) -> Any:
+    await outbox.pause(queue=params.get("queue"), type_=params.get("type"))
+
+
+async def _resume(outbox: Outbox, params: dict[str, Any], _files: Sequence[File]) -> Any:
+    await outbox.resume(queue=params.get("queue"), type_=params.get("type"))
+
+
+async def _sign_in(outbox: Outbox, params: dict[str, Any], _files: Sequence[File]) -> Any:
+    await outbox.sign_in(params["account"])
+
+
+async def _sign_out(outbox: Outbox, _params: dict[str, Any], _files: Sequence[File]) -> Any:
+    return {"unsent": await outbox.sign_out()}
+
+
 async def _cancel(outbox: Outbox, params: dict[str, Any], _files: Sequence[File]) -> Any:
     return await outbox.cancel(params["id"])
 
@@ -82,7 +102,12 @@ METHODS: dict[str, Method] = {
     "wait": _wait,
     "stats": _stats,
     "retry": _retry,
+    "retry_all": _retry_all,
     "cancel": _cancel,
+    "pause": _pause,
+    "resume": _resume,
+    "sign_in": _sign_in,
+    "sign_out": _sign_out,
     "drain": _drain,
     "export": _export,
 }
