@@ -99,7 +99,7 @@ def create_app(
             Route("/api/inspections", inspections.collection, methods=["GET", "POST"]),
             Route("/api/inspections/{id}/photos/{place}", inspections.photo),
             Route("/api/flags", flags),
-            Route("/submit", Submit(inspections).answer, methods=["POST"]),
+            Route("/submit", Submit(inspections, dist_dir / "index.html").answer, methods=["POST"]),
             Route("/healthz", health),
             Route("/metrics", show_metrics),
         ],

@@ -113,6 +113,12 @@ async def answer_store(_: Request, error: Exception) -> Response:
     return unavailable().response()
 
 
+async def answer_disk(_: Request, error: Exception) -> Response:
+    """Starlette's handler for a disk that is full or gone."""
+    _LOG.error("The disk cannot take a file.", exc_info=error)
+    return unavailable().response()
+
+
 async def answer_fault(_: Request, __: Exception) -> Response:
     """Starlette's handler for a fault of the server: the log has the error, the answer does not."""
     detail = "The server failed on this request. Nothing was stored; send it again later."
@@ -123,5 +129,6 @@ HANDLERS: Final = {
     Problem: answer_problem,
     HTTPException: answer_http,
     StoreUnavailableError: answer_store,
+    OSError: answer_disk,
     Exception: answer_fault,
 }

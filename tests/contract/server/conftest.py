@@ -22,7 +22,9 @@ def make_dist(folder: Path) -> Path:
     """The least a build can be."""
     runtime = folder / "runtime" / "0123456789abcdef"
     runtime.mkdir(parents=True)
-    (folder / "index.html").write_text("<!doctype html><title>Holdfast</title>")
+    (folder / "index.html").write_text(
+        '<!doctype html><title>Holdfast</title><link rel="stylesheet" href="/runtime/0123456789abcdef/app.css">'
+    )
     (runtime / "app.css").write_text("body {}")
     return folder
 

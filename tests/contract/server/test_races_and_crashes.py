@@ -143,6 +143,23 @@ def test_what_a_crash_left_is_cleaned_at_the_next_start(launch):
     )
 
 
+def test_a_disk_that_takes_no_files_is_503_and_harmless(launch):
+    """The folder is gone, as on a disk that went away: nothing is stored, the client is told to come again, and may."""
+    server = launch()
+    files = {"photos": ("a.jpg", b"x", "image/jpeg")}
+    fields = {name: INSPECTION[name] for name in ("site", "inspected_on", "severity")}
+    incoming = server.data / "attachments" / "incoming"
+    incoming.rmdir()
+    headers = {"Idempotency-Key": "k"}
+    answer = httpx.post(f"{server.url}/api/inspections", data=fields, files=files, headers=headers)
+    assert answer.status_code == 503
+    assert answer.json()["type"] == "urn:holdfast:problem:unavailable"
+    assert (answer.headers["retry-after"], answer.headers["idempotency-key"]) == ("5", "k")
+    assert stored(server) == []
+    incoming.mkdir()
+    assert httpx.post(f"{server.url}/api/inspections", data=fields, files=files, headers=headers).status_code == 201
+
+
 def test_a_second_process_does_not_clean_what_the_first_receives(launch):
     """It starts while the other has an upload half way in; that file is not a leftover."""
     first = launch()

@@ -35,10 +35,11 @@ def test_a_broken_rule_gives_everything_typed_back(client):
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     page = answer.text
     assert '<a href="#severity">Choose a severity: low, medium or high.</a>' in page
-    assert 'id="severity"' in page
+    assert '<fieldset class="field" id="severity" role="radiogroup" aria-invalid="true" aria-describedby="severity-error"' in page
+    assert '<link rel="stylesheet" href="/runtime/0123456789abcdef/app.css">' in page
     assert "<house>" not in page
     assert "<b>" not in page
-    assert unescape(re.search(r'name="site" value="([^"]*)"', page)[1]) == FIELDS["site"]
+    assert unescape(re.search(r'name="site" required value="([^"]*)"', page)[1]) == FIELDS["site"]
     assert unescape(re.search(r"<textarea[^>]*>\n(.*?)</textarea>", page, re.DOTALL)[1]) == FIELDS["notes"].strip()
     assert len(re.findall(r'name="checklist"', page)) == 2
     assert len(re.findall(r" checked>", page)) == 1
@@ -54,7 +55,7 @@ def test_a_form_that_cannot_be_read_is_answered_by_a_page(client):
     )
     for answer, status in ((too_large, 413), (another_type, 415), (not_text, 400)):
         assert answer.status_code == status
-        assert "<h1>Not saved</h1>" in answer.text
+        assert "<title>Not saved: Holdfast</title>" in answer.text
 
 
 def test_another_site_cannot_submit(client):
