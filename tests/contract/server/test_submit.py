@@ -35,7 +35,10 @@ def test_a_broken_rule_gives_everything_typed_back(client):
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     page = answer.text
     assert '<a href="#severity">Choose a severity: low, medium or high.</a>' in page
-    assert '<fieldset class="field" id="severity" role="radiogroup" aria-invalid="true" aria-describedby="severity-error"' in page
+    assert (
+        '<fieldset class="field" id="severity" role="radiogroup" aria-invalid="true" aria-describedby="severity-error"'
+        in page
+    )
     assert '<link rel="stylesheet" href="/runtime/0123456789abcdef/app.css">' in page
     assert "<house>" not in page
     assert "<b>" not in page
