@@ -94,17 +94,41 @@ class Gates:
         return record["flags"] if record else {}
 
 
-def opened(before: Record | None, origin: str, backoff: Backoff, random: float, now: Millis) -> Record:
-    """The breaker after one more failed look at the server."""
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """A look at a server that found nobody."""
+
+    origin: str
+    backoff: Backoff
+    random: float
+    offline: bool
+    """The device itself says that it has no network."""
+
+
+def opened(before: Record | None, miss: Miss, now: Millis) -> Record:
+    """The breaker after one more miss."""
     failures = (before["failures"] if before else 0) + 1
-    wait_ms = max(PROBE_WAIT_MS, backoff.wait_ms(failures, random))
+    wait_ms = max(PROBE_WAIT_MS, miss.backoff.wait_ms(failures, miss.random))
     return {
-        "name": breaker_name(origin),
+        "name": breaker_name(miss.origin),
         "failures": failures,
-        "since": before["since"] if before else now,
+        "offline": miss.offline,
+        "opened_at": now,
         "open_until": now + wait_ms,
         "wait_ms": wait_ms,
     }
+
+
+def hurried(breaker: Record, *, offline: bool, now: Millis) -> Record:
+    """The breaker after a wake that may mean that the network is back.
+
+    It does if the device had no network when it was opened and has one now; otherwise the last look must be a while ago,
+    so that many wakes during an outage do not become many looks.
+    """
+    returned = breaker["offline"] and not offline
+    if returned or not 0 <= now - breaker["opened_at"] < PROBE_WAIT_MS:
+        return breaker | {"open_until": now, "wait_ms": 0}
+    return breaker
 
 
 def may_probe(breaker: Record, now: Millis) -> bool:

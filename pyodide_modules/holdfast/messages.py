@@ -15,7 +15,7 @@ from holdfast.job import File
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from holdfast.outbox import Outbox
+    from holdfast.outbox import Outbox, Wake
 
     Method = Callable[[Outbox, dict[str, Any], Sequence[File]], Awaitable[Any]]
 
@@ -86,7 +86,8 @@ async def _cancel(outbox: Outbox, params: dict[str, Any], _files: Sequence[File]
 
 
 async def _drain(outbox: Outbox, params: dict[str, Any], _files: Sequence[File]) -> Any:
-    return await outbox.drain(timeout_ms=params.get("timeout_ms", 10_000), look_now=params.get("reason") != "timer")
+    wake: Wake = "person" if params.get("reason") == "asked" else "wake"
+    return await outbox.drain(timeout_ms=params.get("timeout_ms", 10_000), wake=wake)
 
 
 async def _export(outbox: Outbox, _params: dict[str, Any], _files: Sequence[File]) -> Any:

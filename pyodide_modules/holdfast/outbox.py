@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from base64 import b64encode
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from holdfast.drains import Drains
 from holdfast.errors import (
@@ -30,8 +30,7 @@ from holdfast.routes import Route
 from holdfast.rows import rows
 from holdfast.statistics import statistics
 from holdfast.transactions.enqueue import enqueue, enqueue_relaxed
-from holdfast.transactions.gating import look_now as look_now_verb
-from holdfast.transactions.gating import pause, resume, signed_in
+from holdfast.transactions.gating import look_now, look_soon, pause, resume, signed_in
 from holdfast.transactions.reading import list_by_reason, list_jobs, read_figures, read_job
 from holdfast.transactions.redrive import cancel, edit, retry, visit
 from holdfast.transactions.tidy import Retention, wipe_finished
@@ -47,6 +46,9 @@ EXPORT_LIMIT = 10_000
 """Jobs of each state that an export holds at most."""
 REDRIVE_LIMIT = 10_000
 """Failed jobs that one `retry_all` sends again at most."""
+
+
+Wake = Literal["person", "wake", "timer"]
 
 
 class Accepted(NamedTuple):
@@ -383,6 +385,7 @@ class Outbox(Registry):
         """A person is here: what crashed is tried once more, and a held account once. Called as a page starts."""
         account = await self.ports.inbox.account()
         again = await self.ports.store.run(visit(account, self.ports.clock.now()))
+        await self.ports.store.run(look_now(self.ports.clock.now()))
         self.publish({"kind": "change", "ids": again})
 
     async def sign_in(self, account: str) -> None:
@@ -426,15 +429,19 @@ class Outbox(Registry):
         """Look at the queues soon; returns at once. Many wakes are one drain."""
         self._opened.wake()
 
-    async def drain(self, *, timeout_ms: Millis | None = None, look_now: bool = False) -> dict[str, Any]:
+    async def drain(self, *, timeout_ms: Millis | None = None, wake: Wake = "person") -> dict[str, Any]:
         """Send what is due. Returns `next_wake_at` and `remaining`: whether something could go by itself soon.
 
         Args:
             timeout_ms: return by then; sending itself goes on.
-            look_now: look at servers that did not answer again at once (the network is back, or a person asks).
+            wake: why. For a `person` (also: the network is back for certain) servers that did not answer are looked at
+                again at once; for a `wake` of the platform if that is likely to help; for a `timer` in their own time.
         """
-        if look_now:
-            await self.ports.store.run(look_now_verb(self.ports.clock.now()))
+        now = self.ports.clock.now()
+        if wake == "person":
+            await self.ports.store.run(look_now(now))
+        elif wake == "wake":
+            await self.ports.store.run(look_soon(now, offline=self.ports.offline()))
         return await self._opened.run(timeout_ms)
 
     async def _drain_queue(self, queue: str) -> Millis | None:

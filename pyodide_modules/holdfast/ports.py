@@ -215,3 +215,5 @@ class Ports:
     """The bytes behind a handle."""
     storage_estimate: Callable[[], Awaitable[dict[str, int] | None]]
     """`usage` and `quota` of this origin in bytes, as far as the platform tells."""
+    offline: Callable[[], bool]
+    """Whether the platform says that there is no network at all. It may be wrong when it says that there is one."""

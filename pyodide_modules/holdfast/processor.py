@@ -11,7 +11,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from holdfast.errors import InvalidPayloadError, StorageError
-from holdfast.gates import valid_flags
+from holdfast.gates import Miss, valid_flags
 from holdfast.lifecycle import Reason
 from holdfast.outcome import Delivered, Outcome, Rejected, Retry, is_receipt, judge, needs_probe
 from holdfast.ports import Part, Request
@@ -148,8 +148,8 @@ class Processor:
         """Ask a server whether it is there and what it has switched off; its breaker closes or opens accordingly."""
         route = next(route for route in self._routes() if route.origin == origin)
         if not await self._probe(route):
-            random, now = self._ports.entropy.random(), self._ports.clock.now()
-            await self._ports.store.run(not_reached(origin, route.backoff, random, now))
+            miss = Miss(origin, route.backoff, self._ports.entropy.random(), self._ports.offline())
+            await self._ports.store.run(not_reached(miss, self._ports.clock.now()))
 
     def _routes(self) -> list[Route]:
         handlers = (self._registry.handlers[type_] for type_ in self._types())
@@ -177,7 +177,15 @@ class Processor:
         if outcome is None:
             return str(record["id"])
         origin = self._registry.origin_of(record["type"])
-        return Attempt(record["id"], record["fence"], outcome, origin, handler.backoff, self._ports.entropy.random())
+        return Attempt(
+            record["id"],
+            record["fence"],
+            outcome,
+            origin=origin,
+            backoff=handler.backoff,
+            random=self._ports.entropy.random(),
+            offline=self._ports.offline(),
+        )
 
     async def _until_done(self, task: asyncio.Task[Outcome | None], record: Any, who: Claimant) -> Outcome | None:
         """Wait for the send, renewing the lease; a claim that is lost, or a job that is cancelled, ends it."""

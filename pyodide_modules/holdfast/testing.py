@@ -272,6 +272,7 @@ class Laboratory:
             self.wakeup,
             _read_bytes,
             _no_estimate,
+            lambda: False,
         )
 
 

@@ -44,13 +44,14 @@ async def start(outbox: Outbox, *, role: Literal["page", "worker"]) -> None:
         wakeup=BrowserWakeup(),
         read_bytes=read_bytes,
         storage_estimate=_storage_estimate,
+        offline=lambda: not js.navigator.onLine,
     )
     await outbox.open(ports)
     if role == "page":
         # Before anything is written here: afterwards nobody could tell a wiped store from a new one.
         await marker.look(store, clock.now())
         await outbox.visit()
-        on_return(lambda: _keep(outbox.drain(look_now=True)))
+        on_return(lambda: _keep(outbox.drain(wake="person")))
         _keep(Leader(ports, outbox.name, lambda: _next_wake(outbox)).run())
 
 
@@ -78,7 +79,7 @@ async def _storage_estimate() -> dict[str, int] | None:
 
 
 async def _next_wake(outbox: Outbox) -> int | None:
-    drained = await outbox.drain()
+    drained = await outbox.drain(wake="timer")
     wake_at: int | None = drained["next_wake_at"]
     return wake_at
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from holdfast.gates import breaker_name, flags_name, hold_name, opened
+from holdfast.gates import breaker_name, flags_name, hold_name, hurried, opened
 from holdfast.storage import Delete, Get, GetAll, Put, reading, transaction
 
 if TYPE_CHECKING:
-    from holdfast.backoff import Backoff
+    from holdfast.gates import Miss
     from holdfast.ports import Millis
     from holdfast.storage import Record, Steps
 
@@ -21,10 +21,10 @@ def reached(origin: str, flags: dict[str, Any], now: Millis) -> Steps[None]:
 
 
 @transaction("gates", durability="relaxed")
-def not_reached(origin: str, backoff: Backoff, random: float, now: Millis) -> Steps[None]:
+def not_reached(miss: Miss, now: Millis) -> Steps[None]:
     """The server did not answer a look either: its breaker stays open, longer."""
-    breaker = yield Get("gates", breaker_name(origin))
-    yield Put("gates", opened(breaker, origin, backoff, random, now))
+    breaker = yield Get("gates", breaker_name(miss.origin))
+    yield Put("gates", opened(breaker, miss, now))
 
 
 @transaction("gates", durability="strict")
@@ -34,8 +34,16 @@ def signed_in(account: str) -> Steps[None]:
 
 
 @transaction("gates", durability="relaxed")
+def look_soon(now: Millis, *, offline: bool) -> Steps[None]:
+    """A wake that may mean that the network is back: breakers look again if that is likely."""
+    for gate in (yield GetAll("gates")):
+        if "open_until" in gate:
+            yield Put("gates", hurried(gate, offline=offline, now=now))
+
+
+@transaction("gates", durability="relaxed")
 def look_now(now: Millis) -> Steps[None]:
-    """The network is back, it seems: every open breaker looks again at once."""
+    """The network is back, or a person asks: every open breaker looks again at once."""
     for gate in (yield GetAll("gates")):
         if "open_until" in gate:
             yield Put("gates", gate | {"open_until": now, "wait_ms": 0})

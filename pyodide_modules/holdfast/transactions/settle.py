@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from holdfast.gates import breaker_name, hold_name, opened
+from holdfast.gates import Miss, breaker_name, hold_name, opened
 from holdfast.lifecycle import Reason, State
 from holdfast.outcome import AuthRequired, Conflict, Delivered, Rejected, Retry, Unreachable, Wait
 from holdfast.storage import Get, Put, transaction
@@ -30,6 +30,7 @@ class Attempt:
     origin: str
     backoff: Backoff
     random: float
+    offline: bool
 
 
 @transaction(*STORES, durability="relaxed")
@@ -50,7 +51,8 @@ def settle(attempt: Attempt, now: Millis) -> Steps[Record | None]:
     yield from promote(settled)
     if isinstance(attempt.outcome.verdict, Unreachable):
         breaker = yield Get("gates", breaker_name(attempt.origin))
-        yield Put("gates", opened(breaker, attempt.origin, attempt.backoff, attempt.random, now))
+        miss = Miss(attempt.origin, attempt.backoff, attempt.random, attempt.offline)
+        yield Put("gates", opened(breaker, miss, now))
     elif isinstance(attempt.outcome.verdict, AuthRequired):
         yield Put("gates", {"name": hold_name(record["account"]), "since": now})
     return settled
