@@ -155,7 +155,7 @@ WAITS: Final[dict[str | None, Look]] = {
         "waiting",
         "Paused",
         "pause",
-        "The server asked to send nothing of this kind for now. It goes out when that ends.",
+        "Sending is paused. It is kept here and goes out when the pause ends.",
         (Action.CANCEL,),
     ),
     "time": Look("waiting", "Waiting until {due}", "retry", "It is not to be sent before.", _AGAIN),

@@ -123,7 +123,7 @@ export const fill = async (/** @type {Partial<Draft>} */ { fields = [], files = 
     field.value = all(name)[0] ?? "";
   }
   if (fields.some(([name]) => name === "checklist_items")) fillChecklist(all("checklist_items"), all("checklist"));
-  setPhotos(files.map(([, file]) => file));
+  await setPhotos(files.map(([, file]) => file));
   if (!edits) return;
   form.dataset.edits = edits;
   /** @type {HTMLElement} */ (editing.querySelector("[data-part=title]")).textContent = `“${title || "this inspection"}”`;

@@ -83,6 +83,7 @@ if (arrived !== null) {
   // The worker took the form's own POST and sent us here; the address is no place to keep that.
   history.replaceState(null, "", location.pathname + location.hash);
   byId("inspections-title").after(saved);
+  /** @type {HTMLElement} */ (saved.querySelector(".actions")).hidden = true; // it is in the list right below
   showSaved("");
   saved.focus();
 }
@@ -251,6 +252,7 @@ addEventListener("online", () => {
 network();
 
 const firstVisit = async () => {
+  await holdfast.ready;
   const registration = await holdfast.registration;
   if (!registration || registration.active) return;
   const banner = byId("first-visit");
@@ -269,4 +271,4 @@ const firstVisit = async () => {
   show("ready");
   say("Ready. Holdfast now opens without a network.");
 };
-firstVisit();
+firstVisit().catch(() => {}); // nothing can be saved here, which has been said

@@ -5,6 +5,7 @@
 
 const LONGEST_SIDE = 2000;
 const QUALITY = 0.85;
+const AS_IT_IS = "Kept as it is.";
 
 /** @typedef {{file: File, note: string, url: string | null}} Held */
 
@@ -47,7 +48,7 @@ const scaled = async (/** @type {File} */ file) => {
 
 /** @returns {Promise<Held>} */
 const prepared = async (/** @type {File} */ file) => {
-  if (originals.checked) return hold(file, "Kept as it is.");
+  if (originals.checked) return hold(file, AS_IT_IS);
   try {
     return hold(await scaled(file), "");
   } catch {
@@ -77,15 +78,21 @@ const show = () => {
   previews.hidden = rows.length === 0;
   const bytes = held.reduce((sum, { file }) => sum + file.size, 0);
   const count = `${held.length} ${held.length === 1 ? "photo" : "photos"}, ${megabytes(bytes)}. `;
-  hint.textContent = (held.length ? count : "") + hintAtFirst;
+  const unless = held.some(({ note }) => note) ? "Unless a photo says otherwise: scaled to 2,000 px; place and camera data removed." : hintAtFirst;
+  hint.textContent = (held.length ? count : "") + unless;
 };
 
 const release = (/** @type {Held[]} */ gone) => gone.forEach(({ url }) => url && URL.revokeObjectURL(url));
 
+/** What was scaled here has pixels only; a camera's own file says so near its start. */
+const isOriginal = async (/** @type {File} */ file) =>
+  file.type !== "image/jpeg" || (await file.slice(0, 512).text()).includes("Exif");
+
 /** Put these files into the form as they are, in place of what it holds. */
-export const setPhotos = (/** @type {File[]} */ files) => {
+export const setPhotos = async (/** @type {File[]} */ files) => {
+  const notes = await Promise.all(files.map(async (file) => ((await isOriginal(file)) ? AS_IT_IS : "")));
   release(held);
-  held = files.map((file) => hold(file, ""));
+  held = files.map((file, index) => hold(file, notes[index]));
   show();
 };
 

@@ -21,6 +21,7 @@ from holdfast.errors import HoldfastError
 LIMIT = 200
 GATHER_MS = 600
 TICK_MS = 1_000
+PAUSE_MS = 150
 LOOK_EVERY_MS = 60_000
 
 _tasks: set[asyncio.Future[Any]] = set()
@@ -73,6 +74,7 @@ class Page:
         self._wants_refresh = False
         self._refreshing = False
         self._gathering = False
+        self._drawing = False
         self._wake_at: int | None = None
 
     def begin(self) -> None:
@@ -107,7 +109,7 @@ class Page:
         kind = event.get("kind")
         if kind == "progress":
             self._sent[event["id"]] = (event["sent"], event["total"])
-            self._draw()
+            self._draw_soon()
         elif kind in ("change", "inbox", "drained"):
             if kind == "drained":
                 self._wake_at = event.get("wake_at")
@@ -128,6 +130,8 @@ class Page:
                 self._wants_refresh = False
                 await self.refresh()
                 self._gather()
+                # A long drain changes hundreds of jobs a second, and its sending matters more than our drawing.
+                await asyncio.sleep(PAUSE_MS / 1_000)
         finally:
             self._refreshing = False
 
@@ -174,6 +178,17 @@ class Page:
     def _state(self, job_id: str) -> str | None:
         job = self._jobs.get(job_id)
         return job["state"] if job else None
+
+    def _draw_soon(self) -> None:
+        """Draw what may change many times a second."""
+        if not self._drawing:
+            self._drawing = True
+            _run(self._draw_later())
+
+    async def _draw_later(self) -> None:
+        await asyncio.sleep(PAUSE_MS / 1_000)
+        self._drawing = False
+        self._draw()
 
     def _draw(self) -> None:
         now = dom.now_ms()
@@ -242,7 +257,7 @@ class Page:
             _run(host.forget_wipe(outbox))
             self._draw()
         elif do == "sign-in":
-            _run(outbox.signed_in())
+            _run(self._sign_in())
 
     @property
     def _verbs(self) -> dict[str, Callable[[str], Coroutine[Any, Any, Any]]]:
@@ -281,6 +296,10 @@ class Page:
         self._asked.discard(job_id)
         self._draw()
         dom.by_id(f"outbox-{job_id}").focus()
+
+    async def _sign_in(self) -> None:
+        # The reference app knows nobody by name: whoever holds the device tries again as who they are.
+        await outbox.sign_in(await outbox.ports.inbox.account())
 
     async def _look_further_back(self) -> None:
         await self._received.look_further_back()

@@ -34,16 +34,20 @@ class Moment:
     received: tuple[dict[str, Any], ...] = ()
     """The server's items."""
     last_received_ms: int | None = None
+    _looks: dict[str, Look] = field(default_factory=dict)
 
     def look(self, job: dict[str, Any]) -> Look:
         """A job with its facts in words."""
-        before = self.jobs.get(job.get("after") or "")
-        return sentences.described(
-            job,
-            now_ms=self.now_ms,
-            goes_after=sentences.title(before) if before else "",
-            sent=self.sent.get(job["id"]),
-        )
+        known = self._looks.get(job["id"])
+        if known is None:
+            before = self.jobs.get(job.get("after") or "")
+            known = self._looks[job["id"]] = sentences.described(
+                job,
+                now_ms=self.now_ms,
+                goes_after=sentences.title(before) if before else "",
+                sent=self.sent.get(job["id"]),
+            )
+        return known
 
 
 class ListScreen:
