@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 import js
@@ -16,7 +17,7 @@ from app.page.received import Received
 from app.page.screens import GONE, KEEP, ListScreen, Moment, OutboxScreen, draw_header, draw_sites
 from app.words import Action
 from holdfast.browser import host
-from holdfast.errors import HoldfastError
+from holdfast.errors import HoldfastError, StorageError
 
 LIMIT = 200
 GATHER_MS = 600
@@ -37,8 +38,11 @@ async def _start() -> None:
         await host.start(outbox, role="page")
         page = Page()
         await page.refresh()
+    except HoldfastError as error:
+        # The page goes on without Python and says why; the inbox keeps what is saved.
+        js.holdfast.pythonFailed(str(error))
+        return
     except Exception as error:
-        # Whatever it was: the page goes on without Python, says why, and the inbox keeps what is saved.
         js.holdfast.pythonFailed(str(error))
         raise
     js.holdfast.connect(create_proxy(_answer))
@@ -128,8 +132,10 @@ class Page:
         try:
             while self._wants_refresh:
                 self._wants_refresh = False
-                await self.refresh()
-                self._gather()
+                # Storage that was lost for a moment is opened anew; what is shown stays until the next change.
+                with suppress(StorageError):
+                    await self.refresh()
+                    self._gather()
                 # A long drain changes hundreds of jobs a second, and its sending matters more than our drawing.
                 await asyncio.sleep(PAUSE_MS / 1_000)
         finally:
