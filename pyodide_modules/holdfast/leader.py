@@ -27,8 +27,16 @@ SHORTEST_MS = 50
 class Leader:
     """Runs as one task for as long as the page lives."""
 
-    def __init__(self, ports: Ports, name: str, drain: Callable[[], Awaitable[Millis | None]]) -> None:
+    def __init__(
+        self,
+        ports: Ports,
+        name: str,
+        drain: Callable[[], Awaitable[Millis | None]],
+        listen: Callable[[Callable[[Event], None]], Callable[[], None]],
+    ) -> None:
+        """`listen` tells of events of every context, this one too: its own drains know as well when to wake."""
         self._ports = ports
+        self._listen = listen
         self._lock_name = f"{name}:leader"
         self._drain = drain
         self._holder = ports.entropy.uuid()
@@ -38,7 +46,7 @@ class Leader:
 
     async def run(self) -> None:
         """Stand for election, lead until the lock is lost, stand again. Ends when it is cancelled."""
-        stop = self._ports.channel.listen(self._heard)
+        stop = self._listen(self._heard)
         try:
             while True:
                 async with self._ports.locks.hold(self._lock_name, self._leader_is_gone) as lock:
@@ -72,7 +80,7 @@ class Leader:
             await self._sleep()
 
     async def _sleep(self) -> None:
-        """Sleep until the next job can go; sooner if another context says so."""
+        """Sleep until the next job can go; sooner if a drain says so."""
         while (left_ms := self._wake_at - self._ports.clock.now()) > 0:
             timer = asyncio.ensure_future(self._ports.clock.sleep(max(SHORTEST_MS, min(left_ms, LOOK_MS))))
             hurry = asyncio.ensure_future(self._hurry.wait())
@@ -84,7 +92,7 @@ class Leader:
             self._hurry.clear()
 
     def _heard(self, event: Event) -> None:
-        """Another context has drained and knows when the next job can go."""
+        """A drain ended, in whichever context, and knows when the next job can go."""
         wake_at = event.get("wake_at")
         if event.get("kind") == "drained" and wake_at is not None and wake_at < self._wake_at:
             self._wake_at = wake_at

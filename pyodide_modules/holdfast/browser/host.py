@@ -52,7 +52,7 @@ async def start(outbox: Outbox, *, role: Literal["page", "worker"]) -> None:
         await marker.look(store, clock.now())
         await outbox.visit()
         on_return(lambda: _keep(outbox.drain(wake="person")))
-        _keep(Leader(ports, outbox.name, lambda: _next_wake(outbox)).run())
+        _keep(Leader(ports, outbox.name, lambda: _next_wake(outbox), outbox.listen).run())
 
 
 async def wiped_after(outbox: Outbox) -> int | None:
