@@ -159,7 +159,7 @@ class Outbox(Registry):
         try:
             await take_in(self)
             draft = self.draft(type_, payload, attachments, id=id_, key=key_, account=account, options=options)
-            verb = enqueue_relaxed if isinstance(handler, Route) and handler.relaxed else enqueue
+            verb = enqueue_relaxed if isinstance(handler, Route) and handler.durability == "relaxed" else enqueue
             await self.ports.store.run(verb(draft, self.queue_of(handler.queue).depth))
         except (NewerStorageError, StorageClosedError):
             # A newer version or a lost database must not cost a write: the inbox has one schema for ever.

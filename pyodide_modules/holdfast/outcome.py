@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from holdfast.lifecycle import Reason
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from holdfast.ports import Answer, Millis
 
 IN_PROGRESS = "urn:holdfast:problem:in-progress"
@@ -91,7 +93,15 @@ def needs_probe(answer: Answer, *, answered: bool) -> bool:
     return answer.status in _ASKS_FOR_TIME or answer.status >= 500
 
 
-def judge(answer: Answer, *, answered: bool, reached: bool, no_receipts: int, now: Millis) -> Outcome:
+def judge(
+    answer: Answer,
+    *,
+    answered: bool,
+    reached: bool,
+    no_receipts: int,
+    now: Millis,
+    classify: Callable[[Answer], Verdict | None] | None = None,
+) -> Outcome:
     """Name the outcome of one attempt.
 
     Args:
@@ -100,6 +110,7 @@ def judge(answer: Answer, *, answered: bool, reached: bool, no_receipts: int, no
         reached: whether the server's flags document could be read just now (asked where `needs_probe` says so).
         no_receipts: how many answers before this one were nobody's, in a row.
         now: the wall clock, for a `Retry-After` that is a date.
+        classify: a route's own reading of an answer of its server; what it leaves open is read by the usual rules.
     """
     said = _said(answer)
     if answer.failure:
@@ -110,7 +121,8 @@ def judge(answer: Answer, *, answered: bool, reached: bool, no_receipts: int, no
         if no_receipts + 1 >= NO_RECEIPT_LIMIT:
             return Outcome(Rejected(Reason.NO_RECEIPT), answered=False, said=said)
         return Outcome(Retry(Reason.NO_RECEIPT), answered=False, said=said)
-    return Outcome(_verdict(answer, reached=reached, now=now, said=said), answered=True, said=said)
+    own = classify(answer) if classify is not None else None
+    return Outcome(own or _verdict(answer, reached=reached, now=now, said=said), answered=True, said=said)
 
 
 def _verdict(  # noqa: PLR0911  (a table of statuses, one line each)

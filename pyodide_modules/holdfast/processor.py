@@ -226,6 +226,7 @@ class Processor:
             reached=reached_now,
             no_receipts=claimed.record["no_receipts"],
             now=self._ports.clock.now(),
+            classify=handler.classify,
         )
 
     def _progress(self, job_id: str) -> Callable[[int, int], None]:

@@ -13,8 +13,10 @@ from holdfast.routes import Route, Task
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
+    from holdfast.outcome import Verdict
     from holdfast.ports import Answer
     from holdfast.routes import Form, Handler
+    from holdfast.storage import Durability
 
     Run = Callable[[Any], Awaitable[None]]
 
@@ -51,9 +53,10 @@ class Registry:
         files_field: str = "files",
         probe: str = "/api/flags",
         halt: bool = False,
-        relaxed: bool = False,
+        durability: Durability = "strict",
         secrets: Iterable[str] = (),
         receipt: Callable[[Answer, str], bool] | None = None,
+        classify: Callable[[Answer], Verdict | None] | None = None,
     ) -> Route:
         """Deliver jobs of this type over HTTP.
 
@@ -69,9 +72,10 @@ class Registry:
             files_field: the part name of attachments that name none of their own.
             probe: the flags document of its server.
             halt: a job that ends without success keeps its place and holds its lane until a person decides.
-            relaxed: for many cheap jobs, such as analytics events; never told to anybody as saved.
+            durability: "relaxed" for many cheap jobs, such as analytics events; never told to anybody as saved.
             secrets: fields of the payload that must never be stored; an enqueue that has one is refused.
             receipt: whether an answer is this server's receipt for our key; the companion's echo of the key by default.
+            classify: what an answer of this server means; None for an answer leaves it to the usual rules (outcome.py).
         """
         handler = Route(
             type_,
@@ -85,9 +89,10 @@ class Registry:
             files_field=files_field,
             probe=probe,
             halt=halt,
-            relaxed=relaxed,
+            durability=durability,
             secrets=frozenset(secrets),
             receipt=receipt,
+            classify=classify,
         )
         self._register(handler)
         return handler

@@ -15,7 +15,9 @@ from holdfast.backoff import Backoff
 from holdfast.errors import InvalidOptionError, InvalidPayloadError
 
 if TYPE_CHECKING:
+    from holdfast.outcome import Verdict
     from holdfast.ports import Answer
+    from holdfast.storage import Durability
 
 _PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
 _METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
@@ -57,9 +59,10 @@ class Route:
     files_field: str = field(default="files", kw_only=True)
     probe: str = field(default="/api/flags", kw_only=True)
     halt: bool = field(default=False, kw_only=True)
-    relaxed: bool = field(default=False, kw_only=True)
+    durability: Durability = field(default="strict", kw_only=True)
     secrets: frozenset[str] = field(default=frozenset(), kw_only=True)
     receipt: Callable[[Answer, str], bool] | None = field(default=None, kw_only=True)
+    classify: Callable[[Answer], Verdict | None] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         if self.method not in _METHODS:
