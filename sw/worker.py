@@ -8,9 +8,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from holdfast.browser import host
-
 from app.jobs import outbox
+from holdfast.browser import host
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -26,7 +26,10 @@ def browser_type_launch_args(browser_type_launch_args, browser_name):
         args |= {
             "channel": "moz-firefox",
             "executable_path": path,
-            "firefox_user_prefs": {"permissions.default.persistent-storage": 1, "dom.serviceWorkers.idle_timeout": 3000},
+            "firefox_user_prefs": {
+                "permissions.default.persistent-storage": 1,
+                "dom.serviceWorkers.idle_timeout": 3000,
+            },
         }
     return args
 

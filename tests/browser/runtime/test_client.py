@@ -84,6 +84,8 @@ def test_a_page_without_python_is_answered_by_the_worker(context, open_page, ser
 def test_every_tab_hears_of_a_change(open_page):
     """A save in one tab is a `change` event in the other, with the job's id."""
     here, there = open_page(), open_page()
-    there.evaluate("() => { globalThis.heard = []; holdfast.addEventListener('change', ({detail}) => heard.push(...detail.ids)); }")
+    there.evaluate(
+        "() => { globalThis.heard = []; holdfast.addEventListener('change', ({detail}) => heard.push(...detail.ids)); }"
+    )
     saved = here.evaluate(ENQUEUE)
     there.wait_for_function("(id) => heard.includes(id)", arg=saved["id"])

@@ -105,7 +105,9 @@ def test_a_form_without_the_listener_is_taken_by_the_worker(open_page, server):
           HTMLFormElement.prototype.submit.call(form); // tells no listener
         }"""
     )
-    page.wait_for_function("() => location.hash === '#inspections' && globalThis.holdfast?.python === 'ready'", timeout=90_000)
+    page.wait_for_function(
+        "() => location.hash === '#inspections' && globalThis.holdfast?.python === 'ready'", timeout=90_000
+    )
     (row,) = page.evaluate("() => holdfast.jobs()")
     assert page.evaluate("(id) => holdfast.job(id)", row["id"])["payload"]["site"] == "Cellar"
 
@@ -123,7 +125,9 @@ def updated(open_page, server, next_dist, dist):
     """Two tabs of one build, and the next one waiting."""
     tabs = [open_page(), open_page()]
     old = tabs[0].evaluate("() => holdfast.build")
-    tabs[0].evaluate("() => { globalThis.offered = false; holdfast.addEventListener('update', () => (offered = true)); }")
+    tabs[0].evaluate(
+        "() => { globalThis.offered = false; holdfast.addEventListener('update', () => (offered = true)); }"
+    )
     server.stop()
     server.dist = next_dist
     server.start()
