@@ -184,6 +184,37 @@ class Holdfast extends EventTarget {
     return this.call("cancel", { id, ...options });
   }
 
+  /** Replace a job by a corrected one in its place; without `attachments` it keeps those it has. */
+  edit(/** @type {string} */ id, /** @type {object} */ payload, { attachments = /** @type {Blob[] | null} */ (null) } = {}) {
+    const files = (attachments ?? []).map((file) => ["attachments", file]);
+    return this.call("edit", { id, payload, keep_attachments: attachments === null }, files);
+  }
+
+  /** Send every failed job once more, or those with one `reason`; resolves to their ids. */
+  retryAll({ reason = /** @type {string | null} */ (null) } = {}) {
+    return this.call("retry_all", { reason });
+  }
+
+  /** Stop sending jobs of a `type`, of a `queue`, or all, in every tab, until `resume`. Saving goes on. */
+  pause(/** @type {{queue?: string, type?: string}} */ which = {}) {
+    return this.call("pause", which);
+  }
+
+  /** End a pause that was made with the same words. */
+  resume(/** @type {{queue?: string, type?: string}} */ which = {}) {
+    return this.call("resume", which);
+  }
+
+  /** From now on jobs are made, listed and sent for this account. */
+  signIn(/** @type {string} */ account) {
+    return this.call("sign_in", { account });
+  }
+
+  /** Nobody is signed in any more; resolves to `{unsent}`, how many jobs wait for the account's return. */
+  signOut() {
+    return this.call("sign_out");
+  }
+
   drain({ timeout_ms = LIMIT_MS } = {}) {
     return this.call("drain", { timeout_ms, reason: "asked" });
   }

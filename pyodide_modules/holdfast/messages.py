@@ -37,7 +37,8 @@ async def _submit(outbox: Outbox, params: dict[str, Any], files: Sequence[File])
 
 
 async def _edit(outbox: Outbox, params: dict[str, Any], files: Sequence[File]) -> Any:
-    accepted = await outbox.edit(params["id"], params["payload"], attachments=files)
+    attachments = None if params.get("keep_attachments") is True else files
+    accepted = await outbox.edit(params["id"], params["payload"], attachments=attachments)
     return {"id": accepted.id, "key": accepted.key}
 
 
