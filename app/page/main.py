@@ -287,7 +287,9 @@ class Page:
             self._draw()
 
     async def _cancel(self, job_id: str) -> None:
-        if not sentences.confirm_cancel(self._jobs[job_id]):
+        # Asked of the store: since the row was drawn its sending may have begun.
+        job = await outbox.job(job_id)
+        if job is None or not sentences.confirm_cancel(job):
             await outbox.cancel(job_id)
             return
         self._asked.add(job_id)
