@@ -36,6 +36,8 @@ from tests.support.watch import Watch
 # Below what systems hand out by themselves: a browser's own connection must not hold a server's port when it restarts.
 FIRST_PORT = 20_000
 PORTS = 10_000
+# Links to a process that has ended.
+LOCKS = shutil.ignore_patterns("lock", ".parentlock", "Singleton*")
 
 
 class Launcher(Protocol):
@@ -107,7 +109,7 @@ def _launcher(
     def launch(*options: Any, profile: Path | None = None, visited: bool = False) -> Device:
         folder = profile or tmp_path_factory.mktemp("profile")
         if visited:
-            shutil.copytree(visited_profile(), folder, dirs_exist_ok=True)
+            shutil.copytree(visited_profile(), folder, dirs_exist_ok=True, ignore=LOCKS)
         device = Device(folder, lambda folder: start(folder, *options), watch)
         devices.append(device)
         return device.start()

@@ -9,12 +9,12 @@ pytestmark = pytest.mark.browser
 PARTS = ("pyodide.asm.wasm", "python_stdlib.zip", "pyscript/core.js", "micropip-", "holdfast-", "fastjsonschema-")
 
 
-@pytest.mark.parametrize("browser", ["chromium", "firefox"])
-def test_no_request_leaves_the_origin_on_first_and_later_visits(server, browser, camera, watch, request):
+@pytest.mark.parametrize("engine", ["chromium", "firefox"])
+def test_no_request_leaves_the_origin_on_first_and_later_visits(server, engine, camera, watch, request):
     """Python, PyScript, micropip and the wheels come from here, at the first visit and later; so does all that follows
     a submit.
     """
-    device = request.getfixturevalue(browser)()
+    device = request.getfixturevalue(engine)()
     page = device.open(server.url)
     save(page, Inspection(site="Lock 7", photos=(camera(1),)))
     wait_until_sent(page)
@@ -23,7 +23,7 @@ def test_no_request_leaves_the_origin_on_first_and_later_visits(server, browser,
     save(page, Inspection(site="Lock 8", photos=(camera(2),)))
     wait_until_sent(page)
     assert {url.split("/")[2] for url in watch.requests} == {f"localhost:{server.port}"}
-    if browser == "chromium":  # Firefox does not show what a service worker asks for
+    if engine == "chromium":  # Firefox does not show what a service worker asks for
         missing = [part for part in PARTS if not any(part in url for url in watch.requests)]
         assert missing == []
 

@@ -137,6 +137,17 @@ def save(page: Page, inspection: Inspection, *, originals: bool = False) -> None
     expect_saved(page, inspection.site)
 
 
+def open_screen(page: Page, name: str) -> Any:
+    """Turn to "new", "inspections" or "outbox" as its link does; returns the screen."""
+    page.locator(f'.nav a[href="#{name}"]').click()
+    return page.locator(f"section#{name}")
+
+
+def send_now(page: Page) -> None:
+    """Press "Send now" in the Outbox."""
+    open_screen(page, "outbox").get_by_role("button", name="Send now").click()
+
+
 def on_device(page: Page) -> list[OnDevice]:
     """All that IndexedDB holds, in order: the queue, then what is still in the inbox."""
     return [OnDevice(**{**row, "photos": tuple(map(_sha256, row["photos"]))}) for row in page.evaluate(READ_DEVICE)]
