@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from holdfast.limits import MAX_INTEGER
+
 if TYPE_CHECKING:
     from holdfast.backoff import Backoff
     from holdfast.ports import Millis
@@ -15,6 +17,10 @@ if TYPE_CHECKING:
 
 PROBE_WAIT_MS = 30_000
 """The least time between two probes during an outage, so that a device asks at most twice a minute."""
+
+
+HERE = "device:"
+"""The origin of tasks: they run on this device and wait for no server."""
 
 
 def breaker_name(origin: str) -> str:
@@ -90,7 +96,8 @@ class Gates:
         return now + PROBE_WAIT_MS if self.switched_off(origin, queue, type_) else None
 
     def _flags(self, origin: str) -> dict[str, Any]:
-        record = self.by_name.get(flags_name(origin))
+        # Our own server's kill switch holds for tasks too.
+        record = self.by_name.get(flags_name("" if origin == HERE else origin))
         return record["flags"] if record else {}
 
 
@@ -142,12 +149,21 @@ def valid_flags(document: Any) -> dict[str, Any] | None:
     if not isinstance(document, dict) or not isinstance(document.get("disabled"), dict):
         return None
     disabled = document["disabled"]
-    lifetime = document.get("key_lifetime_ms")
     return {
         "disabled": {
             "all": disabled.get("all") is True,
-            "queues": [name for name in disabled.get("queues", []) if isinstance(name, str)],
-            "types": [name for name in disabled.get("types", []) if isinstance(name, str)],
+            "queues": _texts(disabled.get("queues")),
+            "types": _texts(disabled.get("types")),
         },
-        "key_lifetime_ms": lifetime if isinstance(lifetime, int) else None,
+        "key_lifetime_ms": _span(document.get("key_lifetime_ms")),
     }
+
+
+def _texts(value: Any) -> list[str]:
+    return [text for text in value if isinstance(text, str)] if isinstance(value, list) else []
+
+
+def _span(value: Any) -> Millis | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < MAX_INTEGER:
+        return None
+    return int(value)

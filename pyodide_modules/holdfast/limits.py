@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from holdfast.errors import InvalidOptionError, SecretError, TooLargeError
 from holdfast.job import PRIORITIES
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator, Sequence
+    from collections.abc import Container, Iterable, Iterator, Sequence
 
     from holdfast.job import File
 
 PAYLOAD_BYTES = 1_000_000
 ATTACHMENTS_BYTES = 100_000_000
 ATTACHMENTS = 50
+DEPTH = 100
+"""How deep lists and objects may be nested in each other."""
+MAX_INTEGER = 2**53 - 1
+"""Browsers keep whole numbers exactly up to here; a larger one would be stored as another number."""
+_KEY = re.compile(r"[!-+\--~]{1,255}")
 NEVER_STORED = frozenset({"authorization", "cookie", "set-cookie", "proxy-authorization"})
 
 
@@ -28,17 +34,50 @@ def check_content(payload: Any, files: Sequence[File]) -> None:
     """
     try:
         size = len(json.dumps(payload, allow_nan=False, ensure_ascii=False).encode("utf-8", "surrogatepass"))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise InvalidOptionError(f"The payload must be JSON: text, numbers, lists, objects. {error}.") from error
     if size > PAYLOAD_BYTES:
         raise TooLargeError(
             f"The payload has {size:,} bytes; {PAYLOAD_BYTES:,} are the limit. Send large data as attachments.",
         )
+    _check_values(payload)
     if len(files) > ATTACHMENTS:
         raise TooLargeError(f"There are {len(files)} attachments; {ATTACHMENTS} are the limit. Remove some.")
     total = sum(file.size for file in files)
     if total > ATTACHMENTS_BYTES:
         raise TooLargeError(f"The attachments have {total:,} bytes; {ATTACHMENTS_BYTES:,} are the limit. Remove some.")
+
+
+def _check_values(payload: Any) -> None:
+    """Let through what is not nested too deeply and holds no number that a browser would change."""
+    level = [payload]
+    for _ in range(DEPTH):
+        if any(isinstance(value, int) and not -MAX_INTEGER <= value <= MAX_INTEGER for value in level):
+            raise InvalidOptionError(
+                "The payload has a whole number beyond 2⁵³, which browsers round; send it as text."
+            )
+        level = [inner for value in level for inner in _inside(value)]
+        if not level:
+            return
+    raise InvalidOptionError(f"The payload is nested deeper than {DEPTH} levels.")
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list | tuple) else ()
+
+
+def check_names(*, id: Any, key: Any) -> None:  # noqa: A002  (the field's word)
+    """Let through an id and an idempotency key that can be stored and sent as a header.
+
+    Raises:
+        InvalidOptionError: it says which one, and what it takes.
+    """
+    if not isinstance(id, str) or not id:
+        raise InvalidOptionError(f"id takes a text that is not empty; not {id!r}.")
+    if not isinstance(key, str) or not _KEY.fullmatch(key):
+        raise InvalidOptionError(f"key takes 1 to 255 visible ASCII characters without a comma; not {key!r}.")
 
 
 def check_secrets(payload: Any, secrets: Container[str]) -> None:
@@ -79,13 +118,7 @@ def check_options(*, lane: Any, priority: Any, delay_ms: Any, ttl_ms: Any) -> No
         check_whole_number("ttl_ms", ttl_ms, least=1)
 
 
-def check_limit(limit: Any) -> None:
-    """Let through how many rows a list may have. Raises InvalidOptionError."""
-    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
-        raise InvalidOptionError(f"limit takes a whole number, 1 or more; not {limit!r}.")
-
-
 def check_whole_number(name: str, value: Any, *, least: int) -> None:
     """Let through a whole number that is large enough. Raises InvalidOptionError."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= MAX_INTEGER:
         raise InvalidOptionError(f"{name} takes a whole number, {least} or more; not {value!r}.")

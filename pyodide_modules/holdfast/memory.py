@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left, bisect_right, insort
+from math import isnan
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from holdfast.schema import MIGRATIONS
@@ -26,11 +27,13 @@ def encode(key: Key) -> Encoded:
     """A key as a tuple that sorts the way IndexedDB sorts: numbers, strings (by UTF-16 unit), lists."""
     if isinstance(key, bool):
         raise TypeError("A boolean is no IndexedDB key.")
-    if isinstance(key, int | float):
+    if isinstance(key, int | float) and not isnan(key):
         return (1, key)
     if isinstance(key, str):
         return (2, key.encode("utf-16-be", "surrogatepass"))
-    return (3, tuple(encode(part) for part in key))
+    if isinstance(key, list | tuple):
+        return (3, tuple(encode(part) for part in key))
+    raise TypeError(f"{key!r} is no IndexedDB key.")
 
 
 class MemoryStore:

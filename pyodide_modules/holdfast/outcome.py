@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from math import isfinite
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from holdfast.lifecycle import Reason
 
@@ -19,6 +21,9 @@ IN_PROGRESS = "urn:holdfast:problem:in-progress"
 
 NO_RECEIPT_LIMIT = 3
 """Answers in a row that name no key, with the server reachable, before the job is put aside."""
+
+LONGEST_ASK_MS = 86_400_000
+"""A server that asks for more time than this is asked again after this."""
 
 _ASKS_FOR_TIME = frozenset({408, 425, 429})
 _CONFLICTS = frozenset({409, 412})
@@ -122,7 +127,9 @@ def judge(
             return Outcome(Rejected(Reason.NO_RECEIPT), answered=False, said=said)
         return Outcome(Retry(Reason.NO_RECEIPT), answered=False, said=said)
     own = classify(answer) if classify is not None else None
-    return Outcome(own or _verdict(answer, reached=reached, now=now, said=said), answered=True, said=said)
+    verdict = own or _verdict(answer, reached=reached, now=now, said=said)
+    # Where an earlier attempt still runs nobody knows yet how it ends, so the job may not be edited either.
+    return Outcome(verdict, answered=not isinstance(verdict, Wait), said=said)
 
 
 def _verdict(  # noqa: PLR0911  (a table of statuses, one line each)
@@ -153,12 +160,15 @@ def retry_after_ms(value: str, now: Millis) -> Millis:
     """`Retry-After` (RFC 9110, 10.2.3) in milliseconds from now: seconds or a date; 0 if absent, past or malformed."""
     text = value.strip()
     if text.isascii() and text.isdigit():
-        return int(text[:9]) * 1_000
+        return min(LONGEST_ASK_MS, int(text[:9]) * 1_000)
     try:
         instant = parsedate_to_datetime(text)
-    except ValueError:
+        if instant.tzinfo is None:  # asctime names no zone; every date of HTTP is UTC
+            instant = instant.replace(tzinfo=UTC)
+        asked_ms = int(instant.timestamp() * 1_000) - now
+    except (ValueError, OverflowError):
         return 0
-    return max(0, int(instant.timestamp() * 1_000) - now)
+    return max(0, min(LONGEST_ASK_MS, asked_ms))
 
 
 def _said(answer: Answer) -> dict[str, Any]:
@@ -167,9 +177,19 @@ def _said(answer: Answer) -> dict[str, Any]:
     said: dict[str, Any] = {"status": answer.status}
     if "json" in answer.headers.get("content-type", ""):
         try:
-            document = json.loads(answer.body)
-        except ValueError:
+            document = json.loads(answer.body, parse_constant=_refuse, parse_float=_finite)
+        except (ValueError, RecursionError):
             return said
         if isinstance(document, dict) and answer.status >= 400:
             said |= {name: document[name] for name in ("type", "title", "detail", "errors") if name in document}
     return said
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if isfinite(number) else _refuse(text)
+
+
+def _refuse(text: str) -> NoReturn:
+    """What Python reads as infinite or as no number would not be JSON any more when it is stored."""
+    raise ValueError(f"{text} is no JSON number")

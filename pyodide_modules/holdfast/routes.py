@@ -84,14 +84,18 @@ class Route:
         Raises:
             InvalidPayloadError: the payload lacks a field, or it is neither text nor a number.
         """
+        problem = f"the address {self.url} needs a text or a whole number here"
 
         def fill(match: re.Match[str]) -> str:
             name = match[1]
             value = payload.get(name)
-            if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
-                message = f"the address {self.url} needs a text or a whole number here"
-                raise InvalidPayloadError([Violation(f"/{name}", message)])
-            return quote(str(value), safe="")
+            # Browsers resolve "." and ".." in a path even when they are percent-encoded (WHATWG URL, 4.4).
+            if isinstance(value, bool) or not isinstance(value, str | int) or value in {"", ".", ".."}:
+                raise InvalidPayloadError([Violation(f"/{name}", problem)])
+            try:
+                return quote(str(value), safe="")
+            except UnicodeEncodeError:
+                raise InvalidPayloadError([Violation(f"/{name}", problem)]) from None
 
         return _PLACEHOLDER.sub(fill, self.url)
 

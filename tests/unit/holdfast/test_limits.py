@@ -1,0 +1,126 @@
+"""What can be stored is let through, everything else is refused before anything is stored."""
+
+import pytest
+
+from holdfast.errors import InvalidOptionError, SecretError, TooLargeError
+from holdfast.job import File
+from holdfast.limits import (
+    ATTACHMENTS,
+    ATTACHMENTS_BYTES,
+    PAYLOAD_BYTES,
+    check_content,
+    check_options,
+    check_secrets,
+    check_whole_number,
+)
+
+
+def photo(size: int = 1) -> File:
+    return File("photos", "a.jpg", "image/jpeg", size, b"")
+
+
+def options(**changed: object) -> dict[str, object]:
+    return {"lane": None, "priority": 5, "delay_ms": 0, "ttl_ms": None} | changed
+
+
+@pytest.mark.parametrize("payload", [None, 0, 1.5, "x", [], {}, {"a": [1, {"b": None}]}, 2**53 - 1], ids=repr)
+def test_every_json_value_can_be_a_payload(payload: object) -> None:
+    """Objects are usual, not required."""
+    check_content(payload, [])
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [float("nan"), float("inf"), {1, 2}, b"x", object(), {"a": b""}, 2**53, {"a": [-(2**53)]}],
+    ids=repr,
+)
+def test_what_does_not_survive_json_is_refused(payload: object) -> None:
+    """A whole number beyond 2⁵³ would come out of the browser's store as another number."""
+    with pytest.raises(InvalidOptionError):
+        check_content(payload, [])
+
+
+def test_a_payload_that_nests_too_deeply_is_refused() -> None:
+    """It is an error of the caller, not of the interpreter."""
+    payload: list[object] = []
+    for _ in range(100_000):
+        payload = [payload]
+    with pytest.raises(InvalidOptionError):
+        check_content(payload, [])
+    while payload:  # unwound by hand: freeing it by recursion is what deep nesting cannot do
+        payload = payload[0]  # type: ignore[assignment]
+
+
+def test_limits_count_bytes() -> None:
+    """The last byte that fits passes, one more does not; letters count as UTF-8."""
+    check_content("x" * (PAYLOAD_BYTES - 2), [])
+    with pytest.raises(TooLargeError):
+        check_content("x" * (PAYLOAD_BYTES - 1), [])
+    with pytest.raises(TooLargeError):
+        check_content("ä" * (PAYLOAD_BYTES // 2), [])
+
+
+def test_attachments_are_limited_in_number_and_size() -> None:
+    """Up to the limit, not beyond."""
+    check_content({}, [photo()] * ATTACHMENTS)
+    check_content({}, [photo(ATTACHMENTS_BYTES)])
+    with pytest.raises(TooLargeError):
+        check_content({}, [photo()] * (ATTACHMENTS + 1))
+    with pytest.raises(TooLargeError):
+        check_content({}, [photo(ATTACHMENTS_BYTES), photo()])
+
+
+@pytest.mark.parametrize(
+    "good", [{}, {"lane": "site-7"}, {"priority": 0}, {"priority": 9}, {"delay_ms": 10**9}, {"ttl_ms": 1}], ids=repr
+)
+def test_options_in_range_pass(good: dict[str, object]) -> None:
+    """Their ends are included."""
+    check_options(**options(**good))
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"lane": ""},
+        {"lane": 7},
+        {"priority": 10},
+        {"priority": -1},
+        {"priority": "5"},
+        {"priority": True},
+        {"priority": 5.0},
+        {"delay_ms": -1},
+        {"delay_ms": 0.5},
+        {"delay_ms": None},
+        {"delay_ms": False},
+        {"delay_ms": 2**53},
+        {"ttl_ms": 0},
+        {"ttl_ms": "1"},
+        {"ttl_ms": True},
+    ],
+    ids=repr,
+)
+def test_options_out_of_range_are_named(bad: dict[str, object]) -> None:
+    """The error says which option, and what it takes."""
+    with pytest.raises(InvalidOptionError, match=next(iter(bad))):
+        check_options(**options(**bad))
+
+
+@pytest.mark.parametrize("number", [0, -1, True, "5", None, 1.0, 2**53])
+def test_a_whole_number_is_one_that_survives_the_browser(number: object) -> None:
+    """From the least one on, no text, no truth value, nothing that would be rounded."""
+    with pytest.raises(InvalidOptionError, match="limit"):
+        check_whole_number("limit", number, least=1)
+
+
+@pytest.mark.parametrize(
+    "payload", [{"password": 1}, {"a": [{"PIN": 2}]}, {"Authorization": "x"}, [{"cookie": "x"}]], ids=repr
+)
+def test_a_secret_is_refused_however_deep_it_hides(payload: object) -> None:
+    """What is stored on a device can be read by whoever holds it; the error names the field, not its value."""
+    with pytest.raises(SecretError, match=r"(?i)password|pin|authorization|cookie"):
+        check_secrets(payload, {"password", "PIN"})
+
+
+def test_what_is_no_secret_passes() -> None:
+    """Names alone decide."""
+    check_secrets({"text": "password", "list": ["cookie"]}, {"password"})

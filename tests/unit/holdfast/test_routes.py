@@ -1,0 +1,79 @@
+"""What an app may say about its types, and where a job goes."""
+
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from holdfast import Outbox
+from holdfast.errors import InvalidOptionError, InvalidPayloadError
+from holdfast.routes import Route
+
+
+def test_a_placeholder_is_filled_from_the_payload() -> None:
+    """Text and whole numbers; other fields do not matter."""
+    route = Route("t", "PUT", "/sites/{site}/reports/{number}")
+    assert route.url_for({"site": "Lock 7", "number": 12, "x": 1}) == "/sites/Lock%207/reports/12"
+
+
+@given(st.text(min_size=1))
+def test_no_text_can_leave_its_place_in_the_address(text: str) -> None:
+    """A payload changes one segment of the path: never the host, the query or the number of segments."""
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        return
+    url = Route("t", "POST", "/a/{name}/b").url_for({"name": text})
+    assert urlsplit(url).netloc == ""
+    first, a, segment, b = url.split("/")
+    assert (first, a, b) == ("", "a", "b")
+    assert unquote(segment) == text
+
+
+@pytest.mark.parametrize("name", [".", ".."])
+def test_a_dot_segment_does_not_climb(name: str) -> None:
+    """A browser resolves `..` in a path even when it is percent-encoded, so it must not get there."""
+    with pytest.raises(InvalidPayloadError):
+        Route("t", "POST", "/a/{name}/b").url_for({"name": name})
+
+
+@pytest.mark.parametrize("value", [None, "", True, 1.5, [], {}, "\ud800"], ids=repr)
+def test_a_field_that_is_no_address_is_refused(value: object) -> None:
+    """Only text and whole numbers make an address; the violation points at the field."""
+    with pytest.raises(InvalidPayloadError) as refused:
+        Route("t", "POST", "/a/{name}").url_for({"name": value})
+    assert [violation.pointer for violation in refused.value.violations] == ["/name"]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "post", "", "OPTIONS", "TRACE"])
+def test_only_methods_that_write_make_a_route(method: str) -> None:
+    """A queue of writes refuses the rest at once."""
+    with pytest.raises(InvalidOptionError, match="method"):
+        Route("t", method, "/x")
+
+
+def test_a_route_gives_a_job_at_least_one_attempt() -> None:
+    """None would fail before it was tried."""
+    with pytest.raises(InvalidOptionError, match="attempts"):
+        Route("t", "POST", "/x", attempts=0)
+
+
+@pytest.mark.parametrize(
+    ("url", "origin"), [("/api/x", ""), ("api/x", ""), ("https://other.example/x", "https://other.example")]
+)
+def test_the_origin_is_that_of_the_address(url: str, origin: str) -> None:
+    """'' is our own."""
+    assert Route("t", "POST", url).origin == origin
+
+
+def test_a_type_has_one_route() -> None:
+    """The second one is refused instead of winning silently."""
+    outbox = Outbox("test", app_version=1)
+    outbox.route("t", "POST", "/x")
+    with pytest.raises(InvalidOptionError, match="'t'"):
+        outbox.route("t", "POST", "/y")
+
+
+def test_an_outbox_needs_a_name() -> None:
+    """Its database is named after it."""
+    with pytest.raises(InvalidOptionError):
+        Outbox("", app_version=1)
