@@ -152,8 +152,8 @@ class Processor:
             await self._ports.store.run(not_reached(miss, self._ports.clock.now()))
 
     def _routes(self) -> list[Route]:
-        handlers = (self._registry.handlers[type_] for type_ in self._types())
-        return [handler for handler in handlers if isinstance(handler, Route)]
+        # Of every queue: what switches a task off is said by a server that its own queue need not know.
+        return [handler for handler in self._registry.handlers.values() if isinstance(handler, Route)]
 
     async def _probe(self, route: Route) -> bool:
         """Whether the server answers with its flags document; if so, what it says is kept and its breaker closes."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from holdfast.backoff import Backoff
 from holdfast.errors import InvalidOptionError, UnknownTypeError
+from holdfast.gates import HERE
 from holdfast.limits import check_whole_number
 from holdfast.routes import Route, Task
 
@@ -142,9 +143,11 @@ class Registry:
         return {handler.queue: self.queue_of(handler.queue) for handler in self.handlers.values()}
 
     def origin_of(self, type_: str) -> str:
-        """The server a type is delivered to; '' for our own, for a task and for an unknown type."""
+        """The server a type is delivered to: '' for our own and for an unknown type, `HERE` for a task."""
         handler = self.handlers.get(type_)
-        return handler.origin if isinstance(handler, Route) else ""
+        if isinstance(handler, Task):
+            return HERE
+        return handler.origin if handler else ""
 
     def _register(self, handler: Handler) -> None:
         if handler.type in self.handlers:

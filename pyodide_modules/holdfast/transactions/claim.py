@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from holdfast.gates import Gates
+from holdfast.gates import HERE, Gates
 from holdfast.job import is_due
 from holdfast.lifecycle import Reason, State
 from holdfast.storage import ABOVE_ALL, Get, GetAll, KeyRange, Put, transaction
@@ -131,10 +131,11 @@ def _must_wait(who: Claimant, gates: Gates, head: Record, now: Millis, found: Cl
     if not is_due(head, now):
         found.look_again(head["ready_at"])
         return True
-    if gates.wants_look(origin, now):
-        found.look_at.add(origin)
-        return True
     shut_until = gates.shut_until(origin, who.queue, head["type"], now)
+    server = "" if origin == HERE else origin
+    if (origin != HERE or shut_until is not None) and gates.wants_look(server, now):
+        found.look_at.add(server)
+        return True
     if shut_until is not None:
         found.look_again(shut_until)
     return shut_until is not None
