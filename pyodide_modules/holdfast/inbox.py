@@ -5,17 +5,20 @@ Dying in between leaves the entry, and taking it in again finds its job: nothing
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from holdfast.errors import HoldfastError, InvalidOptionError, TooLargeError
+from holdfast.errors import HoldfastError, InvalidOptionError
 from holdfast.job import DEFAULT_PRIORITY, File
-from holdfast.limits import check_content, check_options
+from holdfast.limits import check_content, check_names, check_options
 from holdfast.routes import Route
 from holdfast.transactions.enqueue import enqueue, enqueue_invalid, enqueue_unknown
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from holdfast.outbox import Outbox
     from holdfast.ports import InboxEntry
+    from holdfast.routes import Handler
     from holdfast.storage import Transaction
 
 BATCH = 50
@@ -33,14 +36,11 @@ async def take_in(outbox: Outbox) -> None:
         outbox.publish({"kind": "change", "ids": [entry.id for entry in entries]})
 
 
-def _verb(outbox: Outbox, entry: InboxEntry) -> Transaction[bool]:
+def _verb(outbox: Outbox, entry: InboxEntry) -> Transaction[tuple[str, str]]:
     handler = outbox.handlers.get(entry.type)
     files = tuple(File(*file) for file in entry.files)
-    form = handler.form if isinstance(handler, Route) else None
-    payload = entry.payload
-    if entry.fields is not None:
-        payload = form.parse(entry.fields) if form else dict(entry.fields)
-    options, problem = _options(entry)
+    payload, broken = _checked(handler, entry, files)
+    options, problems = _options(entry)
     draft = outbox.draft(
         entry.type,
         payload,
@@ -53,23 +53,37 @@ def _verb(outbox: Outbox, entry: InboxEntry) -> Transaction[bool]:
     )
     if handler is None:
         return enqueue_unknown(draft)
-    try:
-        check_content(payload, files)
-    except (TooLargeError, InvalidOptionError) as error:
-        problem = str(error)
-    violations = [] if form is None else form.violations(payload, draft.body["attachments"])
-    broken = [{"pointer": v.pointer, "message": v.message} for v in violations]
-    if problem:
-        broken.append({"pointer": "", "message": problem})
+    broken += [{"pointer": "", "message": problem} for problem in problems]
     return enqueue_invalid(draft, broken) if broken else enqueue(draft)
 
 
-def _options(entry: InboxEntry) -> tuple[dict[str, object], str]:
-    """The options of an entry if they are right; none, and what was wrong, if not."""
-    options = {name: entry.options[name] for name in OPTIONS if name in entry.options}
-    checked = {"lane": None, "priority": DEFAULT_PRIORITY, "delay_ms": 0, "ttl_ms": None} | options
+def _checked(handler: Handler | None, entry: InboxEntry, files: Sequence[File]) -> tuple[Any, list[dict[str, str]]]:
+    """The payload of an entry and the rules it breaks. A form that raises must not hold up the entries behind this one."""
+    form, field = (handler.form, handler.files_field) if isinstance(handler, Route) else (None, "files")
+    payload: Any = dict(entry.fields) if entry.fields is not None else entry.payload
     try:
-        check_options(**checked)
+        if form is not None and entry.fields is not None:
+            payload = form.parse(entry.fields)
+        check_content(payload, files)
+        described = [{"field": f.field or field, "name": f.name, "type": f.media_type, "size": f.size} for f in files]
+        violations = [] if form is None else form.violations(payload, described)
     except HoldfastError as error:
-        return {}, str(error)
-    return options, ""
+        return payload, [{"pointer": "", "message": str(error)}]
+    except Exception as error:  # noqa: BLE001  (a form is the app's code)
+        return payload, [{"pointer": "", "message": f"The form's rules could not be applied: {error!r}."}]
+    return payload, [{"pointer": v.pointer, "message": v.message} for v in violations]
+
+
+def _options(entry: InboxEntry) -> tuple[dict[str, object], list[str]]:
+    """The options of an entry if they are right; none if not; and what is wrong with them, its id or its key."""
+    options = {name: entry.options[name] for name in OPTIONS if name in entry.options}
+    problems = []
+    try:
+        check_names(id=entry.id, key=entry.key)
+    except InvalidOptionError as error:
+        problems.append(str(error))
+    try:
+        check_options(**{"lane": None, "priority": DEFAULT_PRIORITY, "delay_ms": 0, "ttl_ms": None} | options)
+    except InvalidOptionError as error:
+        return {}, [*problems, str(error)]
+    return options, problems

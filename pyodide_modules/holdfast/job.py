@@ -5,8 +5,10 @@ Plain data (a JSON-safe dict), because it crosses from Python to IndexedDB. Move
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+from uuid import NAMESPACE_OID, uuid5
 
 from holdfast.lifecycle import State
 
@@ -116,6 +118,29 @@ def new_job(
         record["expire_by"] = now + ttl_ms
     described = [{"field": f.field, "name": f.name, "type": f.media_type, "size": f.size} for f in files]
     return Draft(record, {"id": id, "payload": payload, "attachments": described}, files)
+
+
+def another(draft: Draft) -> Draft:
+    """The job of a write that came under the id of a job with other content: a new id and key, made of both.
+
+    The same write makes the same id again, so that taking it in twice finds the job of the first time.
+    """
+    record = draft.record
+    content = json.dumps([record["account"], record["type"], _content(draft.body)], sort_keys=True)
+    id_, key = (str(uuid5(NAMESPACE_OID, f"{record[name]} {content}")) for name in ("id", "key"))
+    own_lane = {"lane_key": f"!{id_}"} if record["lane_key"] == f"!{record['id']}" else {}
+    return replace(draft, record=record | {"id": id_, "key": key} | own_lane, body=draft.body | {"id": id_})
+
+
+def same_write(draft: Draft, record: Record, body: Record | None) -> bool:
+    """Whether a stored job is that of this very write. The content of a finished job may have been wiped."""
+    if (record["account"], record["type"]) != (draft.record["account"], draft.record["type"]):
+        return False
+    return body is None or _content(body) == _content(json.loads(json.dumps(draft.body)))
+
+
+def _content(body: Record) -> list[Any]:
+    return [body["payload"], body["attachments"]]
 
 
 def lane_key(job_id: str, lane: str | None, priority: int, *, delayed: bool) -> str:

@@ -20,6 +20,13 @@ if TYPE_CHECKING:
     Method = Callable[[Outbox, dict[str, Any], Sequence[File]], Awaitable[Any]]
 
 
+def _id(params: dict[str, Any]) -> str:
+    job_id = params["id"]
+    if not isinstance(job_id, str):
+        raise InvalidOptionError(f"id takes a text; not {job_id!r}.")
+    return job_id
+
+
 async def _enqueue(outbox: Outbox, params: dict[str, Any], files: Sequence[File]) -> Any:
     options = params.get("options") or {}
     accepted = await outbox.enqueue(params["type"], params.get("payload"), attachments=files, **options)
@@ -38,7 +45,7 @@ async def _submit(outbox: Outbox, params: dict[str, Any], files: Sequence[File])
 
 async def _edit(outbox: Outbox, params: dict[str, Any], files: Sequence[File]) -> Any:
     attachments = None if params.get("keep_attachments") is True else files
-    accepted = await outbox.edit(params["id"], params["payload"], attachments=attachments)
+    accepted = await outbox.edit(_id(params), params["payload"], attachments=attachments)
     return {"id": accepted.id, "key": accepted.key}
 
 
@@ -47,11 +54,11 @@ async def _jobs(outbox: Outbox, params: dict[str, Any], _files: Sequence[File]) 
 
 
 async def _job(outbox: Outbox, params: dict[str, Any], _files: Sequence[File]) -> Any:
-    return await outbox.job(params["id"])
+    return await outbox.job(_id(params))
 
 
 async def _wait(outbox: Outbox, params: dict[str, Any], _files: Sequence[File]) -> Any:
-    return await outbox.wait(params["id"], timeout_ms=params.get("timeout_ms", 10_000))
+    return await outbox.wait(_id(params), timeout_ms=params.get("timeout_ms", 10_000))
 
 
 async def _stats(outbox: Outbox, _params: dict[str, Any], _files: Sequence[File]) -> Any:
@@ -59,7 +66,7 @@ async def _stats(outbox: Outbox, _params: dict[str, Any], _files: Sequence[File]
 
 
 async def _retry(outbox: Outbox, params: dict[str, Any], _files: Sequence[File]) -> Any:
-    return await outbox.retry(params["id"], accept_duplicate=params.get("accept_duplicate") is True)
+    return await outbox.retry(_id(params), accept_duplicate=params.get("accept_duplicate") is True)
 
 
 async def _retry_all(outbox: Outbox, params: dict[str, Any], _files: Sequence[File]) -> Any:
@@ -83,7 +90,7 @@ async def _sign_out(outbox: Outbox, _params: dict[str, Any], _files: Sequence[Fi
 
 
 async def _cancel(outbox: Outbox, params: dict[str, Any], _files: Sequence[File]) -> Any:
-    return await outbox.cancel(params["id"])
+    return await outbox.cancel(_id(params))
 
 
 async def _drain(outbox: Outbox, params: dict[str, Any], _files: Sequence[File]) -> Any:
@@ -126,6 +133,6 @@ async def dispatch(outbox: Outbox, message: str, files: Sequence[File] = ()) -> 
         return json.dumps({"ok": await method(outbox, request.get("params") or {}, files)})
     except HoldfastError as error:
         reply = {"name": type(error).__name__, "message": str(error), **error.detail()}
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         reply = {"name": "InvalidOptionError", "message": f"The message could not be understood: {error!r}."}
     return json.dumps({"error": reply})

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from base64 import b64encode
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from holdfast.drains import Drains
@@ -16,13 +17,14 @@ from holdfast.errors import (
     JobNotFoundError,
     NewerStorageError,
     StorageClosedError,
+    StorageError,
     WaitTimeoutError,
 )
 from holdfast.gates import Gates, pause_name
 from holdfast.inbox import take_in
 from holdfast.job import DEFAULT_PRIORITY, Draft, File, new_job, public_row
 from holdfast.lifecycle import REASONS, STATES, UNSENT, Reason, State
-from holdfast.limits import check_content, check_options, check_secrets, check_whole_number
+from holdfast.limits import check_content, check_names, check_options, check_secrets, check_whole_number
 from holdfast.ports import InboxEntry
 from holdfast.processor import Processor
 from holdfast.registry import Registry
@@ -31,7 +33,7 @@ from holdfast.rows import rows
 from holdfast.statistics import statistics
 from holdfast.transactions.enqueue import enqueue, enqueue_relaxed
 from holdfast.transactions.gating import look_now, look_soon, pause, resume, signed_in
-from holdfast.transactions.reading import list_by_reason, list_jobs, read_figures, read_job
+from holdfast.transactions.reading import list_by_reason, list_jobs, read_before, read_figures, read_job
 from holdfast.transactions.redrive import cancel, edit, retry, visit
 from holdfast.transactions.tidy import Retention, wipe_finished
 
@@ -133,7 +135,8 @@ class Outbox(Registry):
         Args:
             type_: the name of a route or task.
             payload: any JSON value.
-            id: the job's id; a second enqueue with the same id is the same job. Made if absent.
+            id: the job's id; the same id with the same content is the same job, with other content a new one. Made if
+                absent.
             key: the idempotency key. Made if absent.
             lane: jobs of one lane are delivered in the order in which they were enqueued.
             priority: 0 to 9; chooses among the heads of lanes.
@@ -149,23 +152,28 @@ class Outbox(Registry):
             StorageFullError, StorageClosedError: it could not be stored.
         """
         handler = self.handler_of(type_)
+        accepted = Accepted(id or self.ports.entropy.uuid(), key or self.ports.entropy.uuid())
+        check_names(id=accepted.id, key=accepted.key)
         check_options(lane=lane, priority=priority, delay_ms=delay_ms, ttl_ms=ttl_ms)
         check_content(payload, attachments)
         check_secrets(payload, handler.secrets if isinstance(handler, Route) else ())
         _check_form(handler, payload, attachments)
         options = {"lane": lane, "priority": priority, "delay_ms": delay_ms, "ttl_ms": ttl_ms}
-        id_, key_ = id or self.ports.entropy.uuid(), key or self.ports.entropy.uuid()
         account = await self.ports.inbox.account()
-        try:
+        # An inbox that cannot be read must not cost a write; sending waits for it.
+        with suppress(StorageError):
             await take_in(self)
-            draft = self.draft(type_, payload, attachments, id=id_, key=key_, account=account, options=options)
+        draft = self.draft(
+            type_, payload, attachments, id=accepted.id, key=accepted.key, account=account, options=options
+        )
+        try:
             verb = enqueue_relaxed if isinstance(handler, Route) and handler.durability == "relaxed" else enqueue
-            await self.ports.store.run(verb(draft, self.queue_of(handler.queue).depth))
+            accepted = Accepted(*await self.ports.store.run(verb(draft, self.queue_of(handler.queue).depth)))
         except (NewerStorageError, StorageClosedError):
             # A newer version or a lost database must not cost a write: the inbox has one schema for ever.
-            await self._append(type_, payload, attachments, Accepted(id_, key_), account=account, options=options)
-        self._told(id_)
-        return Accepted(id_, key_)
+            await self._append(type_, payload, attachments, accepted, account=account, options=options)
+        self._told(accepted.id)
+        return accepted
 
     async def submit(
         self,
@@ -258,6 +266,8 @@ class Outbox(Registry):
             return None
         record, body, _, gates = found
         [row] = self._rows([record], gates)
+        if row["waits"] == "turn":
+            row["ahead"], row["after"] = await self.ports.store.run(read_before(record))
         return row | {"payload": body["payload"], "attachments": body["attachments"]}
 
     async def files(self, job_id: str) -> list[File]:
@@ -284,6 +294,7 @@ class Outbox(Registry):
             JobNotFoundError: there is none.
             WaitTimeoutError: it still goes by itself; it goes on doing so.
         """
+        check_whole_number("timeout_ms", timeout_ms, least=0)
         changed = asyncio.Event()
         stop = self.listen(lambda _event: changed.set())
         deadline = asyncio.ensure_future(self.ports.clock.sleep(timeout_ms))
@@ -345,7 +356,6 @@ class Outbox(Registry):
         check_content(payload, files)
         _check_form(self.handler_of(record["type"]), payload, files)
         accepted = Accepted(self.ports.entropy.uuid(), self.ports.entropy.uuid())
-        options = {"lane": record["lane"], "priority": record["priority"]}
         draft = self.draft(
             record["type"],
             payload,
@@ -353,7 +363,7 @@ class Outbox(Registry):
             id=accepted.id,
             key=accepted.key,
             account=record["account"],
-            options=options,
+            options=_options_of(record, self.ports.clock.now()),
         )
         await self.ports.store.run(edit(record["account"], job_id, draft, self.ports.clock.now()))
         self._told(job_id, accepted.id)
@@ -437,6 +447,8 @@ class Outbox(Registry):
             wake: why. For a `person` (also: the network is back for certain) servers that did not answer are looked at
                 again at once; for a `wake` of the platform if that is likely to help; for a `timer` in their own time.
         """
+        if timeout_ms is not None:
+            check_whole_number("timeout_ms", timeout_ms, least=0)
         now = self.ports.clock.now()
         if wake == "person":
             await self.ports.store.run(look_now(now))
@@ -503,6 +515,16 @@ class Outbox(Registry):
         loop = asyncio.get_running_loop()
         for listener in list(self._listeners):
             loop.call_soon(listener, event)
+
+
+def _options_of(record: Record, now: Millis) -> dict[str, Any]:
+    """What a corrected job takes over: its lane, and the times of one that still waits for its first send."""
+    options = {"lane": record["lane"], "priority": record["priority"]}
+    if record["state"] == State.PENDING and record["reason"] is None:
+        options["delay_ms"] = max(0, record["run_at"] - now)
+    if record["state"] == State.PENDING and record["expires_at"] is not None:
+        options["ttl_ms"] = max(1, record["expires_at"] - now)
+    return options
 
 
 def _check_form(handler: Handler, payload: Any, files: Sequence[File]) -> None:

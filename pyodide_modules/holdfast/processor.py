@@ -215,7 +215,11 @@ class Processor:
         except InvalidPayloadError as error:
             said = {"errors": error.detail()["violations"]}
             return Outcome(Rejected(Reason.REFUSED), answered=True, said=said)
-        answer = await self._ports.transport.send(request, self._progress(claimed.record["id"]))
+        try:
+            answer = await self._ports.transport.send(request, self._progress(claimed.record["id"]))
+        except Exception as error:  # noqa: BLE001  (an adapter's bug is a failed attempt, not a queue that stands still)
+            said = {"title": type(error).__name__, "detail": str(error)}
+            return Outcome(Retry(Reason.NO_ANSWER), answered=False, said=said)
         if answer.failure == "aborted":
             return None
         answered = (handler.receipt or is_receipt)(answer, claimed.record["key"])

@@ -84,6 +84,19 @@ class Device:
             await self.clock.advance(max(1, wake_at - self.clock.now()))
 
 
+class Outage:
+    """The network goes away while a request is under way."""
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+
+    def __call__(self, request: Request) -> Answer:
+        del request
+        self._device.offline()
+        self._device.network.answer = receipt
+        return Answer(failure="network")
+
+
 class Silence:
     """A server that does not answer until the test says so."""
 

@@ -148,6 +148,14 @@ def _outcome_is_lost(head: Record, key_lifetime_ms: Millis | None, now: Millis) 
 
 
 def _take(who: Claimant, head: Record, now: Millis, found: Claim) -> Steps[None]:
+    body = yield Get("bodies", head["id"])
+    described = body["attachments"] if body else []
+    handles = []
+    if described:
+        handles = yield GetAll("attachments", KeyRange([head["id"], 0], [head["id"], len(described)]))
+    if body is None or len(handles) != len(described):  # no half of a write is ever sent
+        yield from _park(head, Reason.UNDECODABLE, now, found)
+        return
     queue = yield from read_queue(who.account, who.queue)
     taken = move(head, queue, State.PROCESSING, None, now)
     taken |= {
@@ -157,12 +165,7 @@ def _take(who: Claimant, head: Record, now: Millis, found: Claim) -> Steps[None]
         "unknown_since": head["unknown_since"] if head["unknown_since"] is not None else now,
     }
     yield from store(taken, queue)
-    body = yield Get("bodies", head["id"])
-    described = body["attachments"] if body else []
-    handles = []
-    if described:
-        handles = yield GetAll("attachments", KeyRange([head["id"], 0], [head["id"], len(described)]))
-    found.jobs.append(Claimed(taken, body["payload"] if body else None, list(zip(described, handles, strict=True))))
+    found.jobs.append(Claimed(taken, body["payload"], list(zip(described, handles, strict=True))))
 
 
 def _park(head: Record, reason: Reason, now: Millis, found: Claim) -> Steps[None]:

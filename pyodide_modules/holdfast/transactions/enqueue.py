@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from holdfast.errors import QueueFullError
+from holdfast.job import another, same_write
 from holdfast.lifecycle import UNSENT, Reason, State, check_move
 from holdfast.storage import Get, Put, transaction
 from holdfast.transactions.lane import head_of
@@ -14,14 +16,17 @@ if TYPE_CHECKING:
     from holdfast.job import Draft
     from holdfast.storage import Record, Steps
 
+Stored = tuple[str, str]
+"""The id and key of a job that is stored."""
+
 STORES = ("jobs", "bodies", "attachments", "queues")
 
 
 @transaction(*STORES, durability="strict")
-def enqueue(draft: Draft, depth: int | None = None) -> Steps[bool]:
-    """Store a job unless one with its id is there already: a repeated submit is the same job.
+def enqueue(draft: Draft, depth: int | None = None) -> Steps[Stored]:
+    """Store a job unless it is there already: a repeated submit is the same job, other content a new one.
 
-    Returns whether it is new.
+    Returns the id and key it is stored under.
 
     Raises:
         QueueFullError: the queue holds `depth` unsent jobs already.
@@ -30,43 +35,52 @@ def enqueue(draft: Draft, depth: int | None = None) -> Steps[bool]:
 
 
 @transaction(*STORES, durability="relaxed")
-def enqueue_relaxed(draft: Draft, depth: int | None = None) -> Steps[bool]:
+def enqueue_relaxed(draft: Draft, depth: int | None = None) -> Steps[Stored]:
     """The same without waiting for the disk, for many cheap jobs; a power cut may lose the last of them."""
     return (yield from _enqueue(draft, depth))
 
 
-def _enqueue(draft: Draft, depth: int | None) -> Steps[bool]:
+def _enqueue(draft: Draft, depth: int | None) -> Steps[Stored]:
+    draft, is_new = yield from _look_up(draft)
     record = draft.record
-    known = yield Get("jobs", record["id"])
-    if known is not None:
-        return False
+    if not is_new:
+        return record["id"], record["key"]
     queue = yield from read_queue(record["account"], record["queue"])
     if depth is not None and sum(queue["states"].get(state, 0) for state in UNSENT) >= depth:
         raise QueueFullError(record["queue"], depth)
     yield from insert(draft, queue)
-    return True
+    return record["id"], record["key"]
+
+
+def _look_up(draft: Draft) -> Steps[tuple[Draft, bool]]:
+    """The job as it is to be stored, and whether it is new; if it is not, with the key it was stored with."""
+    while True:
+        known = yield Get("jobs", draft.record["id"])
+        if known is None:
+            return draft, True
+        body = yield Get("bodies", draft.record["id"])
+        if same_write(draft, known, body):
+            return replace(draft, record=known), False
+        draft = another(draft)
 
 
 @transaction(*STORES, durability="strict")
-def enqueue_invalid(draft: Draft, violations: list[dict[str, str]]) -> Steps[bool]:
+def enqueue_invalid(draft: Draft, violations: list[dict[str, str]]) -> Steps[Stored]:
     """Store a submission that breaks its form's rules as `failed: invalid`, so that a person can correct it."""
-    known = yield Get("jobs", draft.record["id"])
-    if known is not None:
-        return False
     return (yield from _insert_failed(draft, Reason.INVALID, {"errors": violations}))
 
 
 @transaction(*STORES, durability="strict")
-def enqueue_unknown(draft: Draft) -> Steps[bool]:
+def enqueue_unknown(draft: Draft) -> Steps[Stored]:
     """Store a submission whose type this app does not know, for a person or a newer version to decide."""
-    known = yield Get("jobs", draft.record["id"])
-    if known is not None:
-        return False
     return (yield from _insert_failed(draft, Reason.UNKNOWN_TYPE, {}))
 
 
-def _insert_failed(draft: Draft, reason: Reason, said: Record) -> Steps[bool]:
+def _insert_failed(draft: Draft, reason: Reason, said: Record) -> Steps[Stored]:
     check_move(draft.record["id"], State.PENDING, State.FAILED, reason)
+    draft, is_new = yield from _look_up(draft)
+    if not is_new:
+        return draft.record["id"], draft.record["key"]
     record = draft.record | {"state": State.FAILED, "reason": reason, "said": said}
     record.pop("expire_by", None)
     queue = yield from read_queue(record["account"], record["queue"])
@@ -75,7 +89,7 @@ def _insert_failed(draft: Draft, reason: Reason, said: Record) -> Steps[bool]:
     count_in(queue, State.FAILED)
     queue["failures"][reason] = queue["failures"].get(reason, 0) + 1
     yield from _store(draft, record, queue)
-    return True
+    return record["id"], record["key"]
 
 
 def insert(draft: Draft, queue: Record, place: int | None = None) -> Steps[None]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from holdfast.lifecycle import UNSENT, State
-from holdfast.storage import ABOVE_ALL, Get, GetAll, KeyRange, reading
+from holdfast.storage import ABOVE_ALL, Count, Get, GetAll, KeyRange, reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -93,3 +93,13 @@ def _first_heads(account: str, queue: str) -> Steps[list[Record]]:
             return heads
         heads.append(head)
         lower = [*start, head["rank"], head["type"], ABOVE_ALL]
+
+
+@reading("jobs")
+def read_before(record: Record) -> Steps[tuple[int, str | None]]:
+    """How many jobs of its lane go before this one, and the id of the last of them."""
+    lane = [record["account"], record["queue"], record["lane_key"]]
+    span = KeyRange([*lane, 0], [*lane, record["place"] - 1])
+    number = yield Count("jobs", span, "lanes")
+    last = yield GetAll("jobs", span, "lanes", 1, newest_first=True)
+    return number, last[0]["id"] if last else None

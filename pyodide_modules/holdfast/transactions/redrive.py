@@ -87,7 +87,8 @@ def edit(account: str, job_id: str, draft: Draft, now: Millis) -> Steps[Record]:
             f"Job {job_id!r} has been handed to the network and no answer came, so it may have arrived. "
             "Editing would send a second one. Retry it until the answer is known, or cancel it.",
         )
-    place = record.get("place")
+    # A place counts in its own lane only: a delayed job's early one must not jump the queue's.
+    place = record.get("place") if draft.record["lane_key"] == record["lane_key"] else None
     queue = yield from read_queue(account, record["queue"])
     cancelled = move(record, queue, State.CANCELLED, Reason.REPLACED, now)
     yield from store(cancelled, queue)

@@ -1,0 +1,249 @@
+"""What JavaScript took before Python could becomes jobs: once, in order, whatever it holds."""
+
+import pytest
+
+from holdfast import File, Outbox
+from holdfast.errors import NewerStorageError, StorageClosedError, StorageFullError
+from holdfast.memory import MemoryStore
+from holdfast.routes import Violation
+from holdfast.testing import MemoryInbox
+from tests.support.device import Device, check_laws, describe, entry
+
+
+class Fussy:
+    """A form that refuses, or breaks, on demand."""
+
+    def parse(self, fields: list[tuple[str, str]]) -> dict[str, object]:
+        if ("break", "parse") in fields:
+            raise RuntimeError("no idea")
+        return dict(fields)
+
+    def violations(self, payload: dict[str, object], files: object = ()) -> list[Violation]:
+        del files
+        if payload.get("break") == "rules":
+            raise RuntimeError("no idea")
+        return [] if payload.get("text") else [Violation("/text", "Enter a text")]
+
+
+def with_form() -> Outbox:
+    outbox = describe()
+    outbox.route("form", "POST", "/api/form", queue="notes", form=Fussy())
+    return outbox
+
+
+async def test_submissions_are_taken_in_and_sent_in_their_order() -> None:
+    """In the order of arrival, before what is enqueued after them, under the id and key they were given."""
+    device = Device()
+    for number in range(120):
+        device.inbox.add(entry(f"e{number}", f"e{number}"))
+    outbox = await device.context()
+    await outbox.enqueue("note", {"text": "after"})
+    await device.deliver_all(outbox)
+    assert device.sent() == [f"e{number}" for number in range(120)] + ["after"]
+    assert device.network.sent[0].headers["Idempotency-Key"] == "key-e0"
+    assert await device.inbox.count() == 0
+
+
+@pytest.mark.parametrize("look", ["jobs", "stats", "drain", "export"])
+async def test_every_look_takes_the_inbox_in(look: str) -> None:
+    """A list that left out what is only in the inbox would look like a loss."""
+    device = Device()
+    device.inbox.add(entry("e1", "a"))
+    outbox = await device.context()
+    await getattr(outbox, look)()
+    assert [record["id"] for record in device.store.records("jobs")] == ["e1"]
+
+
+class MortalInbox(MemoryInbox):
+    """A context that dies after the commit and before the delete."""
+
+    async def remove(self, positions: object) -> None:
+        raise StorageClosedError(f"dead before {positions}")
+
+
+async def test_a_submission_is_taken_in_once_even_if_its_context_dies_in_between() -> None:
+    """The entry is still there, but so is its job."""
+    device = Device()
+    device.offline()
+    mortal = MortalInbox()
+    device.lab.inbox = mortal
+    mortal.add(entry("e1", "a"))
+    outbox = await device.context()
+    with pytest.raises(StorageClosedError):
+        await outbox.jobs()
+    survivor = MemoryInbox()
+    survivor.kept = mortal.kept
+    device.lab.inbox = survivor
+    second = await device.context()
+    assert [row["id"] for row in await second.jobs()] == ["e1"]
+    assert await survivor.count() == 0
+    assert (await second.stats())["unsent"] == 1
+    check_laws(device.store)
+
+
+async def test_another_submission_under_a_known_id_is_taken_in_once_too() -> None:
+    """Same id, other content: one new job, however often its taking-in was cut off."""
+    device = Device()
+    outbox = await device.context()
+    await outbox.enqueue("note", {"text": "first"}, id="e1", key="key-e1", delay_ms=60_000)
+    mortal = MortalInbox()
+    mortal.add(entry("e1", "other"))
+    device.lab.inbox = mortal
+    for _ in range(3):
+        with pytest.raises(StorageClosedError):
+            await (await device.context()).jobs()
+    texts = sorted(record["summary"]["text"] for record in device.store.records("jobs"))
+    assert texts == ["first", "other"]
+    check_laws(device.store)
+
+
+async def test_a_submission_that_breaks_the_rules_is_kept_to_be_corrected() -> None:
+    """It fails as invalid with what to enter, is not sent, and an edit sends it."""
+    device = Device()
+    device.inbox.add(entry("e1", "", type="form", payload=None, fields=[("site", "Lock 7")]))
+    outbox = await device.context(with_form())
+    await device.deliver_all(outbox)
+    job = await outbox.job("e1")
+    assert job is not None
+    assert (job["state"], job["reason"], job["payload"]) == ("failed", "invalid", {"site": "Lock 7"})
+    assert job["said"]["errors"] == [{"pointer": "/text", "message": "Enter a text"}]
+    assert device.network.sent == []
+    edited = await outbox.edit("e1", {"text": "now right"})
+    await device.deliver_all(outbox)
+    assert device.end(edited.id) == ("completed", None)
+    check_laws(device.store)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"type": "form", "payload": None, "fields": [("break", "parse")]},
+        {"type": "form", "payload": {"break": "rules"}},
+        {"type": "form", "payload": ["no", "object"]},
+        {"options": {"priority": "urgent"}},
+        {"options": {"delay_ms": -1}},
+        {"payload": {"n": 2**60}},
+        {"key": "no\nheader"},
+        {"key": ""},
+    ],
+    ids=repr,
+)
+async def test_no_submission_can_block_those_behind_it(bad: dict[str, object]) -> None:
+    """Whatever is wrong with it, it becomes a dead letter of its own; the next one is sent."""
+    device = Device()
+    device.inbox.add(entry("bad", "bad", **bad))
+    device.inbox.add(entry("good", "good"))
+    outbox = await device.context(with_form())
+    await device.deliver_all(outbox)
+    assert device.end("bad") == ("failed", "invalid")
+    assert device.end("good") == ("completed", None)
+    assert await device.inbox.count() == 0
+    check_laws(device.store)
+
+
+async def test_a_submission_of_an_unknown_type_is_kept() -> None:
+    """As a dead letter with its content, for a person or a newer version."""
+    device = Device()
+    device.inbox.add(entry("e1", "a", type="nobody.knows"))
+    outbox = await device.context()
+    await device.deliver_all(outbox)
+    job = await outbox.job("e1")
+    assert job is not None
+    assert (job["state"], job["reason"], job["payload"]) == ("failed", "unknown_type", {"text": "a"})
+    check_laws(device.store)
+
+
+async def test_a_submission_keeps_its_account() -> None:
+    """It belongs to who was signed in when it was taken, not to who is now."""
+    device = Device()
+    device.inbox.add(entry("e1", "hers", account="ann"))
+    device.inbox.signed_in_account = "bob"
+    outbox = await device.context()
+    await device.deliver_all(outbox)
+    assert device.sent() == []
+    assert await outbox.jobs() == []
+    device.inbox.signed_in_account = "ann"
+    await device.deliver_all(outbox)
+    assert device.sent() == ["hers"]
+
+
+async def test_a_submission_keeps_its_files_and_options() -> None:
+    """Files join the job, options count as in `enqueue`, its time is when it was taken."""
+    device = Device()
+    handle = ("", "a.jpg", "image/jpeg", 3, b"abc")
+    device.inbox.add(entry("e1", "a", type="photo", files=[handle], options={"lane": "site", "priority": 9}))
+    outbox = await device.context()
+    await device.clock.advance(5_000)
+    [row] = await outbox.jobs()
+    assert (row["lane"], row["priority"], row["created_at"]) == ("site", 9, 1_800_000_000_000)
+    assert await outbox.files("e1") == [File("files", "a.jpg", "image/jpeg", 3, b"abc")]
+
+
+class ShutStore(MemoryStore):
+    """A database that cannot be opened."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error: Exception | None = error
+
+    async def run(self, transaction):  # type: ignore[no-untyped-def]
+        if self.error is not None:
+            raise self.error
+        return await super().run(transaction)
+
+
+@pytest.mark.parametrize("error", [NewerStorageError("test"), StorageClosedError("lost")], ids=["newer", "lost"])
+async def test_a_write_goes_to_the_inbox_while_the_database_is_shut(error: Exception) -> None:
+    """A newer version or a lost database costs no write; once it opens, it is one job with the same id."""
+    device = Device()
+    shut = ShutStore(error)
+    device.lab.store = shut
+    outbox = await device.context()
+    photo = File("photos", "a.jpg", "image/jpeg", 3, b"abc")
+    accepted = await outbox.enqueue("photo", {"text": "a"}, attachments=[photo], lane="site", priority=7)
+    again = await outbox.enqueue("photo", {"text": "a"}, id=accepted.id, key=accepted.key)
+    assert again == accepted
+    assert await device.inbox.count() == 1
+    shut.error = None
+    [row] = await outbox.jobs()
+    assert (row["id"], row["key"], row["lane"], row["priority"]) == (*accepted, "site", 7)
+    assert await outbox.files(accepted.id) == [photo]
+
+
+async def test_a_full_device_says_so() -> None:
+    """No space for the job is no space for the inbox; the caller hears it and the form keeps its content."""
+    device = Device()
+    device.lab.store = ShutStore(StorageFullError())
+    outbox = await device.context()
+    with pytest.raises(StorageFullError):
+        await outbox.enqueue("note", {"text": "a"})
+    assert await device.inbox.count() == 0
+
+
+class UnreadableInbox(MemoryInbox):
+    """An inbox database that is lost."""
+
+    async def count(self) -> int:
+        raise StorageClosedError("the inbox is lost")
+
+
+async def test_an_unreadable_inbox_does_not_stop_writes() -> None:
+    """Enqueue still accepts; sending waits until the inbox can be read, so that nothing is overtaken."""
+    device = Device()
+    device.lab.inbox = UnreadableInbox()
+    outbox = await device.context()
+    accepted = await outbox.enqueue("note", {"text": "a"})
+    await device.rest()
+    assert device.end(accepted.id) == ("pending", None)
+    assert device.network.sent == []
+
+
+async def test_news_of_the_inbox_wakes_every_context() -> None:
+    """Another tab's entry is taken in and sent at once."""
+    device = Device()
+    await device.context()
+    device.inbox.add(entry("e1", "a"))
+    for end in device.lab._ends:
+        end.hear({"kind": "inbox", "id": "e1"})
+    await device.rest()
+    assert device.end("e1") == ("completed", None)

@@ -1,0 +1,245 @@
+"""A crash anywhere is harmless: contexts die in mid-send, locks are lost and stolen, claims are settled by their owner only."""
+
+import asyncio
+
+import pytest
+
+from holdfast import File
+from holdfast.backoff import Backoff
+from holdfast.outcome import Delivered, Outcome
+from holdfast.storage import Delete, transaction
+from holdfast.testing import Laboratory, MemoryLocks, answer_with, receipt
+from holdfast.transactions.settle import Attempt, settle
+from tests.support.device import Device, Silence, check_laws, describe, in_turn
+
+
+async def test_a_job_whose_context_died_in_mid_send_is_sent_again_under_its_key() -> None:
+    """The next context that is granted the lock takes it over at once; the death burns no attempt."""
+    device = Device()
+    device.network.answer = Silence()
+    accepted = await (await device.context()).enqueue("note", {"text": "a"})
+    await device.rest()
+    assert device.end(accepted.id) == ("processing", None)
+    await device.crash()
+    device.network.answer = receipt
+    outbox = await device.context()
+    await outbox.drain()
+    record = device.record(accepted.id)
+    assert (record["state"], record["attempts"], record["fence"]) == ("completed", 0, 2)
+    assert [request.headers["Idempotency-Key"] for request in device.network.sent] == [accepted.key] * 2
+    check_laws(device.store)
+
+
+async def test_a_job_survives_the_browser() -> None:
+    """Another start on the same store, with locks, channel and clock of its own, finds and sends it."""
+    device = Device()
+    device.offline()
+    accepted = await (await device.context()).enqueue("note", {"text": "a"})
+    await device.crash()
+    later = Laboratory(seed=1, store=device.store)
+    outbox = describe()
+    await outbox.open(later.ports())
+    await outbox.drain()
+    assert device.end(accepted.id) == ("completed", None)
+
+
+async def test_a_context_that_dies_at_any_step_loses_nothing_and_doubles_nothing() -> None:
+    """Killed after each possible number of turns of the event loop, both jobs arrive, in order, each under one key."""
+    for turns in range(60):
+        device = Device(seed=turns)
+        outbox = await device.context()
+        first = await outbox.enqueue("note", {"text": "a"})
+        second = await outbox.enqueue("note", {"text": "b"})
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await device.crash()
+        check_laws(device.store)
+        await device.deliver_all(await device.context())
+        keys: dict[str, None] = dict.fromkeys(request.headers["Idempotency-Key"] for request in device.network.sent)
+        assert list(keys) == [first.key, second.key]
+        assert device.end(first.id) == device.end(second.id) == ("completed", None)
+        check_laws(device.store)
+
+
+async def test_who_loses_the_lock_aborts_its_sends_and_settles_nothing() -> None:
+    """The job stays claimed until its lease ends; then somebody else sends it."""
+    device = Device()
+    device.network.answer = silence = Silence()
+    outbox = await device.context()
+    accepted = await outbox.enqueue("note", {"text": "a"})
+    await device.rest()
+    device.lab.locks.steal("test:queue:notes")
+    await device.rest()
+    assert silence.waiting[0][1].cancelled()
+    assert device.record(accepted.id)["fence"] == 1
+    assert device.end(accepted.id) == ("processing", None)
+    device.network.answer = receipt
+    await device.clock.advance(60_000)
+    await outbox.drain()
+    assert device.end(accepted.id) == ("completed", None)
+
+
+class StolenLocks(MemoryLocks):
+    """Every lock is taken from a holder that may still be at work."""
+
+    def hold(self, name, stale):  # type: ignore[no-untyped-def]
+        held = super().hold(name, stale)
+        enter = held.__aenter__
+
+        async def stolen():  # type: ignore[no-untyped-def]
+            lock = await enter()
+            lock.stolen = True
+            return lock
+
+        held.__aenter__ = stolen  # type: ignore[method-assign]
+        return _Entered(held, stolen)
+
+
+class _Entered:
+    def __init__(self, held: object, enter: object) -> None:
+        self._held, self._enter = held, enter
+
+    async def __aenter__(self) -> object:
+        return await self._enter()  # type: ignore[operator]
+
+    async def __aexit__(self, *error: object) -> object:
+        return await self._held.__aexit__(*error)  # type: ignore[attr-defined]
+
+
+async def test_a_thief_waits_for_the_lease() -> None:
+    """The robbed context may still be sending: its claim counts until its lease is over."""
+    device = Device()
+    device.network.answer = Silence()
+    accepted = await (await device.context()).enqueue("note", {"text": "a"})
+    await device.rest()
+    await device.crash()
+    device.network.answer = receipt
+    device.lab.locks = StolenLocks()
+    outbox = await device.context()
+    drained = await outbox.drain()
+    lease_until = device.record(accepted.id)["lease_until"]
+    assert device.end(accepted.id) == ("processing", None)
+    assert drained["next_wake_at"] == lease_until
+    await device.clock.advance(lease_until - device.clock.now())
+    await outbox.drain()
+    assert device.end(accepted.id) == ("completed", None)
+
+
+def attempt_of(job_id: str, fence: int) -> Attempt:
+    """A receipt in hand."""
+    outcome = Outcome(Delivered(), answered=True)
+    return Attempt(job_id, fence, outcome, origin="", backoff=Backoff(), random=0.5, offline=False)
+
+
+async def test_a_settle_with_an_old_fence_changes_nothing() -> None:
+    """Whoever comes back late, even with a receipt in hand, is not the owner any more."""
+    device = Device()
+    device.network.answer = Silence()
+    accepted = await (await device.context()).enqueue("note", {"text": "a"})
+    await device.rest()
+    before = device.record(accepted.id)
+    for fence in (0, 2):
+        attempt = attempt_of(accepted.id, fence)
+        assert await device.store.run(settle(attempt, device.clock.now())) is None
+    assert device.record(accepted.id) == before
+
+
+async def test_an_attempt_is_settled_once() -> None:
+    """The second settle of one claim finds it gone."""
+    device = Device()
+    device.network.answer = Silence()
+    accepted = await (await device.context()).enqueue("note", {"text": "a"})
+    await device.rest()
+    attempt = attempt_of(accepted.id, 1)
+    assert await device.store.run(settle(attempt, device.clock.now())) is not None
+    assert await device.store.run(settle(attempt, device.clock.now())) is None
+    check_laws(device.store)
+
+
+async def test_a_fence_is_never_lowered() -> None:
+    """Over retries, deaths and redrives it only grows."""
+    device = Device()
+    device.network.answer = in_turn(answer_with(503), answer_with(422))
+    outbox = await device.context()
+    accepted = await outbox.enqueue("note", {"text": "a"})
+    fences = []
+    for _ in range(2):
+        await device.deliver_all(outbox)
+        fences.append(device.record(accepted.id)["fence"])
+        if device.record(accepted.id)["state"] == "failed":
+            await outbox.retry(accepted.id)
+    assert fences == [2, 3]
+
+
+async def test_a_job_that_takes_its_context_down_again_and_again_is_put_aside() -> None:
+    """A poisonous job ends as crashed instead of blocking its lane for ever."""
+    device = Device()
+    device.network.answer = Silence()
+    accepted = await (await device.context()).enqueue("note", {"text": "poison"})
+    await device.rest()
+    for _ in range(20):
+        await device.crash()
+        outbox = await device.context()
+        outbox.wake()
+        await device.rest()
+    assert device.end(accepted.id) == ("failed", "crashed")
+
+
+@transaction("bodies", "attachments", durability="relaxed")
+def lose(job_id: str, store: str):  # type: ignore[no-untyped-def]
+    yield Delete(store, [job_id, 0] if store == "attachments" else job_id)
+
+
+@pytest.mark.parametrize("store", ["bodies", "attachments"])
+async def test_a_job_whose_content_was_lost_fails_and_lets_the_others_go(store: str) -> None:
+    """A browser that dropped a blob or a body must not stop the queue, and no half of a job is sent."""
+    device = Device()
+    device.offline()
+    outbox = await device.context()
+    photo = File("photos", "a.jpg", "image/jpeg", 3, b"abc")
+    broken = await outbox.enqueue("note", {"text": "a"}, attachments=[photo])
+    await outbox.enqueue("note", {"text": "b"})
+    await device.rest()
+    device.network.sent.clear()
+    await device.store.run(lose(broken.id, store))
+    device.online()
+    await outbox.drain()
+    assert device.sent() == ["b"]
+    assert device.end(broken.id) == ("failed", "undecodable")
+    check_laws(device.store)
+
+
+async def test_an_unknown_type_is_left_to_a_newer_version() -> None:
+    """An older context neither sends nor fails what a newer one made."""
+    device = Device()
+    newer = describe(app_version=2)
+    newer.route("new", "POST", "/api/new", queue="notes")
+    device.offline()
+    await device.context(newer)
+    accepted = await newer.enqueue("new", {"text": "a"}, lane="n")
+    await device.crash()
+    device.online()
+    device.network.sent.clear()
+    older = await device.context()
+    await older.drain()
+    assert device.end(accepted.id) == ("pending", None)
+    assert device.sent() == []
+
+
+async def test_a_type_nobody_knows_any_more_is_a_dead_letter() -> None:
+    """A context at least as new as the one that made it may say so; the lane goes on."""
+    device = Device()
+    device.offline()
+    old = describe()
+    old.route("gone", "POST", "/api/gone", queue="notes")
+    await device.context(old)
+    accepted = await old.enqueue("gone", {"text": "a"})
+    await old.enqueue("note", {"text": "b"})
+    await device.crash()
+    device.online()
+    device.network.sent.clear()
+    outbox = await device.context(app_version=2)
+    await outbox.drain()
+    assert device.end(accepted.id) == ("failed", "unknown_type")
+    assert device.sent() == ["b"]
+    check_laws(device.store)
