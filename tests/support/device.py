@@ -13,13 +13,14 @@ from holdfast.lifecycle import REASONS_OF, State
 from holdfast.memory import MemoryStore
 from holdfast.ports import Answer, InboxEntry, Request
 from holdfast.testing import Laboratory, receipt
+from holdfast.transactions.tidy import Retention
 
 STEADY = Backoff(base_ms=1_000, jitter="none")
 
 
-def describe(*, app_version: int = 1, attempts: int = 8) -> Outbox:
+def describe(*, app_version: int = 1, attempts: int = 8, retention: Retention | None = None) -> Outbox:
     """An outbox with two types in the queue `notes` and one in the queue `photos`."""
-    outbox = Outbox("test", app_version=app_version)
+    outbox = Outbox("test", app_version=app_version, retention=retention)
     outbox.route("note", "POST", "/api/notes", queue="notes", attempts=attempts, backoff=STEADY, summary=("text",))
     outbox.route("memo", "POST", "/api/memos", queue="notes", attempts=attempts, backoff=STEADY)
     outbox.route("photo", "POST", "/api/photos", queue="photos", attempts=attempts, backoff=STEADY)

@@ -1,0 +1,181 @@
+"""Order: in a lane first come, first served; between lanes nobody waits for another."""
+
+import pytest
+
+from holdfast.testing import answer_with, receipt
+from tests.support.device import Device, Outage, Silence, check_laws, in_turn
+
+
+async def test_jobs_of_a_queue_arrive_in_the_order_in_which_they_were_enqueued() -> None:
+    """A queue is FIFO by default, over all its types."""
+    device = Device()
+    outbox = await device.context()
+    for text in "abcdef":
+        await outbox.enqueue("note" if text in "ace" else "memo", {"text": text})
+    await device.deliver_all(outbox)
+    assert device.sent() == list("abcdef")
+    assert {row["state"] for row in await outbox.jobs()} == {"completed"}
+    check_laws(device.store)
+
+
+async def test_a_job_that_waits_for_its_retry_holds_its_own_lane() -> None:
+    """What was enqueued behind it stays behind it, however long it takes."""
+    device = Device()
+    device.network.answer = in_turn(*[answer_with(503)] * 3)
+    outbox = await device.context()
+    for text in "abc":
+        await outbox.enqueue("note", {"text": text})
+    await device.deliver_all(outbox)
+    assert device.sent() == list("aaaabc")
+    check_laws(device.store)
+
+
+async def test_a_job_that_waits_for_its_retry_holds_no_other_lane() -> None:
+    """Another lane of the same queue goes on at once."""
+    device = Device()
+    device.network.answer = lambda request: (answer_with(503) if request.payload["text"] == "a1" else receipt)(request)
+    outbox = await device.context()
+    for lane, text in (("a", "a1"), ("a", "a2"), ("b", "b1"), ("b", "b2")):
+        await outbox.enqueue("note", {"text": text}, lane=lane)
+        await device.rest()
+    assert device.sent() == ["a1", "b1", "b2"]
+    check_laws(device.store)
+
+
+async def test_a_head_that_fails_for_good_lets_its_lane_go_on() -> None:
+    """A dead letter keeps nobody waiting."""
+    device = Device()
+    device.network.answer = in_turn(answer_with(422))
+    outbox = await device.context()
+    for text in "ab":
+        await outbox.enqueue("note", {"text": text})
+    await device.deliver_all(outbox)
+    assert device.sent() == ["a", "b"]
+    assert sorted(row["state"] for row in await outbox.jobs()) == ["completed", "failed"]
+
+
+async def test_a_higher_priority_goes_first_among_lanes() -> None:
+    """Of those that wait, the most urgent ones go first, each priority in its own order."""
+    device = Device()
+    device.offline()
+    outbox = await device.context()
+    await outbox.enqueue("note", {"text": "x"}, priority=9)
+    await device.rest()
+    for number, priority in enumerate((1, 5, 9, 5, 0, 9)):
+        await outbox.enqueue("note", {"text": f"{priority}-{number}"}, priority=priority)
+    device.online()
+    device.network.sent.clear()
+    await outbox.drain()
+    assert device.sent() == ["x", "9-2", "9-5", "5-1", "5-3", "1-0", "0-4"]
+
+
+async def test_priority_never_overtakes_inside_a_named_lane() -> None:
+    """A lane is an order; its head decides when it goes, not who is in it."""
+    device = Device()
+    device.offline()
+    outbox = await device.context()
+    await outbox.enqueue("note", {"text": "first"}, lane="site", priority=0)
+    await outbox.enqueue("note", {"text": "second"}, lane="site", priority=9)
+    await device.rest()
+    device.online()
+    device.network.sent.clear()
+    await outbox.drain()
+    assert device.sent() == ["first", "second"]
+
+
+async def test_a_delayed_job_waits_in_a_lane_of_its_own() -> None:
+    """It holds up nobody, and goes once its time has come."""
+    device = Device()
+    outbox = await device.context()
+    await outbox.enqueue("note", {"text": "later"}, delay_ms=60_000)
+    await outbox.enqueue("note", {"text": "now"})
+    drained = await outbox.drain()
+    assert device.sent() == ["now"]
+    assert drained == {"next_wake_at": device.clock.now() + 60_000, "remaining": True}
+    await device.clock.advance(59_999)
+    await outbox.drain()
+    assert device.sent() == ["now"]
+    await device.clock.advance(1)
+    await outbox.drain()
+    assert device.sent() == ["now", "later"]
+
+
+async def test_a_delayed_job_in_a_named_lane_holds_that_lane() -> None:
+    """Its lane was named to keep an order."""
+    device = Device()
+    outbox = await device.context()
+    await outbox.enqueue("note", {"text": "later"}, delay_ms=60_000, lane="site")
+    await outbox.enqueue("note", {"text": "behind"}, lane="site")
+    await device.rest()
+    assert device.sent() == []
+    await device.deliver_all(outbox)
+    assert device.sent() == ["later", "behind"]
+
+
+async def test_queues_run_apart() -> None:
+    """A request of one queue that hangs does not hold up another queue."""
+    device = Device()
+    slow = Silence()
+    device.network.answer = lambda request: slow(request) if request.payload["text"] == "slow" else receipt(request)
+    outbox = await device.context()
+    await outbox.enqueue("photo", {"text": "slow"})
+    quick = await outbox.enqueue("note", {"text": "quick"})
+    await device.rest()
+    assert len(slow.waiting) == 1
+    assert device.record(quick.id)["state"] == "completed"
+
+
+async def test_one_job_of_a_queue_is_sent_at_a_time() -> None:
+    """Two tabs on one device send one job, not two, and none twice."""
+    device = Device()
+    device.network.answer = silence = Silence()
+    tab, other = await device.context(), await device.context()
+    await tab.enqueue("note", {"text": "a"})
+    await other.enqueue("note", {"text": "b"})
+    await device.rest()
+    assert device.sent() == ["a"]
+    assert len(silence.waiting) == 1
+
+
+async def test_a_waiting_job_says_what_it_waits_for() -> None:
+    """The row tells the turn, the network and the time apart, and who goes first."""
+    device = Device()
+    device.network.answer = Outage(device)
+    outbox = await device.context()
+    first = await outbox.enqueue("note", {"text": "a"})
+    second = await outbox.enqueue("note", {"text": "b"})
+    later = await outbox.enqueue("photo", {"text": "c"}, delay_ms=60_000)
+    await device.rest()
+    rows = {row["id"]: row for row in await outbox.jobs()}
+    assert (rows[first.id]["waits"], rows[first.id]["reason"]) == ("network", "unreachable")
+    assert (rows[second.id]["waits"], rows[second.id]["after"], rows[second.id]["ahead"]) == ("turn", first.id, 1)
+    assert rows[later.id]["waits"] == "network"
+    device.online()
+    await outbox.drain()
+    assert [row["waits"] for row in await outbox.jobs(state="pending")] == ["time"]
+
+
+async def test_one_job_tells_its_turn_like_the_list_does() -> None:
+    """`job` and `jobs` say the same of the same job."""
+    device = Device()
+    device.offline()
+    outbox = await device.context()
+    for text in "abc":
+        last = await outbox.enqueue("note", {"text": text})
+    await device.rest()
+    [listed] = [row for row in await outbox.jobs() if row["id"] == last.id]
+    alone = await outbox.job(last.id)
+    assert alone is not None
+    assert alone | listed == alone
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+async def test_a_list_shows_the_newest_first_up_to_its_limit(limit: int) -> None:
+    """Of each state."""
+    device = Device()
+    outbox = await device.context()
+    for text in "abc":
+        await outbox.enqueue("note", {"text": text}, delay_ms=60_000)
+        await device.clock.advance(1)
+    rows = await outbox.jobs(limit=limit)
+    assert [row["summary"]["text"] for row in rows] == ["c", "b"][:limit]
