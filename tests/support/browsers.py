@@ -9,6 +9,7 @@ from typing import Any, Self
 from playwright.sync_api import BrowserContext, Error, Page, Playwright
 
 from tests.support.processes import kill_tree
+from tests.support.waiting import until_page
 from tests.support.watch import Watch
 
 READY_MS = 60_000
@@ -109,13 +110,16 @@ def wait_until_ready(page: Page) -> None:
 
 def wait_until_offline_capable(page: Page) -> None:
     """Wait until the service worker is active and later starts have a snapshot to start from."""
-    page.wait_for_function(
+    until_page(
+        page,
         """async () => {
             const registration = await navigator.serviceWorker.ready;
-            return registration.active.state === "activated"
-                && Boolean(await (await caches.open(`holdfast-${holdfast.build}`)).match(`/runtime/${holdfast.build}/snapshot`));
+            const cache = await caches.open(`holdfast-${holdfast.build}`);
+            const snapshot = await cache.match(`/runtime/${holdfast.build}/snapshot`);
+            return registration.active.state === "activated" && Boolean(snapshot);
         }""",
-        timeout=READY_MS,
+        "an active worker and a snapshot",
+        seconds=READY_MS / 1_000,
     )
 
 

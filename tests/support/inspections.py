@@ -15,7 +15,7 @@ import httpx
 from playwright.sync_api import Page, expect
 
 from tests.support.server import Server
-from tests.support.waiting import until
+from tests.support.waiting import until, until_page
 
 READ_DEVICE = """async () => {
     const base64 = (blob) => new Promise((resolve, reject) => {
@@ -197,14 +197,32 @@ def expect_delivered(server: Server, queued: Sequence[OnDevice], *, seconds: flo
     assert [photos_of(server, item) for item in items] == [job.photos for job in queued]
 
 
-def wait_until_sent(page: Page, ids: Sequence[str] | None = None, *, timeout_ms: int = 30_000) -> None:
-    """Wait until no job of this device (or none of these) is left to send."""
-    page.wait_for_function(
+def wait_until_sent(page: Page, ids: Sequence[str] = (), *, seconds: float = 30) -> None:
+    """Wait until this device holds receipts for these jobs, or for all it has."""
+    until_page(
+        page,
         """async (ids) => {
             const rows = await holdfast.jobs();
-            const meant = ids ? rows.filter(({ id }) => ids.includes(id)) : rows;
-            return (!ids || meant.length === ids.length) && meant.every(({ state }) => state === "completed");
+            const meant = ids.length ? rows.filter(({ id }) => ids.includes(id)) : rows;
+            return meant.length >= Math.max(1, ids.length) && meant.every(({ state }) => state === "completed");
         }""",
-        arg=list(ids) if ids is not None else None,
-        timeout=timeout_ms,
+        "receipts for all jobs",
+        arg=list(ids),
+        seconds=seconds,
     )
+
+
+def wait_for_job(page: Page, job_id: str, **facts: Any) -> dict[str, Any]:
+    """Wait until the job's row says all this, for example `state="failed"`; returns the row."""
+    row: dict[str, Any] = {}
+
+    def told() -> bool:
+        row.clear()
+        row.update(page.evaluate("(id) => holdfast.job(id)", job_id) or {})
+        return facts.items() <= {name: row.get(name) for name in facts}.items()
+
+    try:
+        until(told, f"a job with {facts}")
+    except AssertionError as error:
+        raise AssertionError(f"{error} It is {row}") from error
+    return row

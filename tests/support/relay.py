@@ -72,6 +72,8 @@ class Relay:
         self.port = port
         self.server = server
         self.seen: list[Seen] = []
+        self.replayed: list[str] = []
+        """Keys of writes that the server answered with a stored response."""
         self._rules: list[_Rule] = []
         self._lock = threading.Lock()
         self._held: list[Held] = []
@@ -135,6 +137,15 @@ class Relay:
     def captive_portal(self) -> None:
         """Somebody else answers everything, with 200 and a page of their own."""
         self._add("*", "", lambda exchange: exchange.answer(200, PORTAL, {"Content-Type": "text/html"}), None)
+
+    def captive_portal_at_the_next_write(self) -> None:
+        """As `captive_portal`, from the moment the next write is on its way."""
+
+        def close(exchange: "_Exchange") -> None:
+            self.captive_portal()
+            exchange.answer(200, PORTAL, {"Content-Type": "text/html"})
+
+        self._add("POST", INSPECTIONS, close, 1)
 
     def _hold(self) -> Held:
         held = Held()
@@ -226,6 +237,8 @@ class _Exchange(BaseHTTPRequestHandler):
                 held.stay()
             upstream.send(self.body[half:])
             answer = upstream.getresponse()
+            if answer.headers.get("Idempotency-Replayed") == "true":
+                self.relay.replayed.append(answer.headers["Idempotency-Key"])
             headers = {name: value for name, value in answer.getheaders() if name.lower() not in HOP_BY_HOP}
             return answer.status, headers, answer.read()
         except (OSError, http.client.HTTPException):
@@ -243,7 +256,10 @@ class _Exchange(BaseHTTPRequestHandler):
 
     def answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
         """Answer the browser."""
+        # A browser sends a request again by itself if a kept connection ends under it; faults here are meant to be seen.
+        self.close_connection = True
         self.send_response_only(status)
+        self.send_header("Connection", "close")
         for name, value in headers.items():
             self.send_header(name, value)
         if status != 304:

@@ -2,7 +2,9 @@
 
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from playwright.sync_api import Page
 
 T = TypeVar("T")
 
@@ -24,3 +26,11 @@ def until(look: Callable[[], T], what: str, *, seconds: float = PATIENCE_SECONDS
             raise AssertionError(f"Within {seconds} s there was not: {what}. Last seen: {seen!r}")
         time.sleep(LOOK_SECONDS)  # between two looks at something that has nothing to tell us by itself
     return seen
+
+
+def until_page(page: Page, look: str, what: str, *, arg: Any = None, seconds: float = PATIENCE_SECONDS) -> Any:
+    """Ask a page again and again until `look`, an async function, resolves to something true; return it.
+
+    `page.wait_for_function` does not await what it is given: a promise is true at once.
+    """
+    return until(lambda: page.evaluate(look, arg), what, seconds=seconds)
