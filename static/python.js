@@ -36,6 +36,23 @@ const laid = async (/** @type {any} */ python, /** @type {Promise<[string, Uint8
   for (const [path, bytes] of await wheels) python.FS.writeFile(path, bytes);
 };
 
+/**
+ * The machine, kept from switching stacks. Pyodide would run every turn of Python's event loop on a stack of its own, so
+ * that Python may wait for promises without `await`. WebKit cannot do that, we have no need of it, and Chromium's garbage
+ * collector, should it run meanwhile, reads past the end of that stack: about one page in thirty crashed. Whether the
+ * browser can do it is looked up at once, before the first `await` of the machine's making.
+ */
+const createMachine = (/** @type {object} */ settings) => {
+  const ability = Object.getOwnPropertyDescriptor(WebAssembly, "Suspending");
+  if (!ability) return createPyodideModule(settings);
+  Reflect.deleteProperty(WebAssembly, "Suspending");
+  try {
+    return createPyodideModule(settings);
+  } finally {
+    Object.defineProperty(WebAssembly, "Suspending", ability);
+  }
+};
+
 const restored = async (/** @type {object} */ options) => {
   const begun = performance.now();
   const stored = await snapshot.read();
@@ -46,7 +63,7 @@ const restored = async (/** @type {object} */ options) => {
     ...options, indexURL, _loadSnapshot: stored.heap,
     // The machine is built while the heap is read and its digest taken; the heap goes into it only once that is done.
     createPyodideModule: async (/** @type {object} */ settings) => {
-      const machine = await createPyodideModule(settings);
+      const machine = await createMachine(settings);
       mark("machine", begun);
       await stored.intact;
       mark("intact", begun);
@@ -81,7 +98,7 @@ const plain = async (/** @type {object} */ options) => {
   const begun = performance.now();
   const wheels = fetchWheels();
   wheels.catch(() => {});
-  const python = await loadPyodide({ ...options, indexURL, createPyodideModule });
+  const python = await loadPyodide({ ...options, indexURL, createPyodideModule: createMachine });
   await laid(python, wheels);
   if (config.packages.length) await python.loadPackage("micropip", { messageCallback: () => {} });
   const globals = python.toPy({
