@@ -53,8 +53,7 @@ class MemoryStore:
             while True:
                 request = steps.send(result)
                 self.requests += 1
-                if request.store not in transaction.stores:
-                    raise KeyError(f"{transaction.name} did not name the store {request.store!r}")  # noqa: TRY301
+                transaction.check(request)
                 result = self._serve(request, undo)
         except StopIteration as end:
             value: T = end.value

@@ -96,6 +96,13 @@ class Transaction(Generic[T_co]):
         """So that one transaction can `yield from` another and be one atomic step with it."""
         return self.start()
 
+    def check(self, request: Request) -> None:
+        """Let through what the transaction declared. Raises KeyError (another object store), TypeError (a write)."""
+        if request.store not in self.stores:
+            raise KeyError(f"{self.name} did not name the store {request.store!r}")
+        if self.durability is None and isinstance(request, Put | Delete):
+            raise TypeError(f"{self.name} only reads; it cannot write to {request.store!r}")
+
 
 def transaction(
     *stores: str,

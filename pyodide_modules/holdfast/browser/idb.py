@@ -18,6 +18,8 @@ from holdfast.schema import MIGRATIONS
 from holdfast.storage import Count, Delete, Get, GetAll, KeyRange, Migration, ObjectStore, Put, schema_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from holdfast.storage import Key, Request, Steps, Transaction
 
 T = TypeVar("T")
@@ -144,7 +146,7 @@ class _Opening:
     def _upgrade(self, event: Any) -> None:
         tx = self._request.transaction
         steps = _upgrade(self._request.result, tx, self._migrations[int(event.oldVersion) :])
-        self._upgrade_driver = _Driver(tx, schema_of(self._migrations), steps)
+        self._upgrade_driver = _Driver(tx, schema_of(self._migrations), steps, _allow)
         self._upgrade_driver.advance(None)
 
     def _succeed(self, _event: Any) -> None:
@@ -194,7 +196,7 @@ async def _drive(db: Any, schema: dict[str, ObjectStore], transaction: Transacti
         )
     except JsException as error:  # the connection is closing, or its database lacks a store
         raise StorageClosedError(f"The connection to the database was lost: {error}") from error
-    driver = _Driver(tx, schema, transaction.start())
+    driver = _Driver(tx, schema, transaction.start(), transaction.check)
 
     def completed(_event: Any) -> None:
         finished.set_result(driver.result)
@@ -219,12 +221,15 @@ async def _drive(db: Any, schema: dict[str, ObjectStore], transaction: Transacti
 class _Driver:
     """Steps the generator of one transaction; every read resumes it inside its own `success` callback."""
 
-    def __init__(self, tx: Any, schema: dict[str, ObjectStore], steps: Steps[Any]) -> None:
+    def __init__(
+        self, tx: Any, schema: dict[str, ObjectStore], steps: Steps[Any], check: Callable[[Request], None]
+    ) -> None:
         self.result: Any = None
         self.failure: BaseException | None = None
         self._tx = tx
         self._schema = schema
         self._steps = steps
+        self._check = check
         self._reading: Request | None = None
         self._walked: list[Any] = []
         self._on_success = create_proxy(self._succeeded)
@@ -234,6 +239,7 @@ class _Driver:
         try:
             while True:
                 request = self._steps.send(value)
+                self._check(request)
                 pending = _issue(self._tx, request)
                 value = None
                 if not isinstance(request, Put | Delete):
@@ -253,7 +259,7 @@ class _Driver:
         request = self._reading
         result = event.target.result
         if isinstance(request, GetAll) and request.newest_first:
-            if result and len(self._walked) < (request.limit or 1_000):
+            if result and (request.limit is None or len(self._walked) < request.limit):
                 self._walked.append(_plain(result.value))
                 getattr(result, "continue")()
                 return
@@ -262,6 +268,10 @@ class _Driver:
             return
         opaque = request is not None and self._schema[request.store].opaque
         self.advance(_opaque(result) if opaque else _plain(result))
+
+
+def _allow(_request: Request) -> None:
+    """An upgrade may touch everything."""
 
 
 def _upgrade(db: Any, tx: Any, migrations: tuple[Migration, ...]) -> Steps[None]:
