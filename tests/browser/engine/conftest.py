@@ -1,0 +1,102 @@
+"""Python in a real browser, with the library and the tests as they are on disk.
+
+A page loads Pyodide once for a module of tests; `ask` runs one function of `inside.py` in it.
+"""
+
+import functools
+import http.server
+import io
+import threading
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.support.browsers import launch_chromium, launch_firefox
+
+ROOT = Path(__file__).parents[3]
+SOURCES = ("pyodide_modules/holdfast", "tests/contract", "tests/unit/holdfast", "tests/support")
+BOOT = """async () => {
+    const { loadPyodide } = await import("/node_modules/pyodide/pyodide.mjs");
+    globalThis.py = await loadPyodide({ indexURL: "/node_modules/pyodide/" });
+    const archive = await (await fetch("/sources.zip")).arrayBuffer();
+    py.unpackArchive(archive, "zip", { extractDir: "/sources" });
+    await py.runPythonAsync("import sys; sys.path[:0] = ['/sources/pyodide_modules', '/sources']");
+    py.pyimport("tests.browser.engine.inside");
+}"""
+ASK = """async ([name, argument]) => {
+    const inside = py.pyimport("tests.browser.engine.inside");
+    return await inside[name](argument);
+}"""
+
+Ask = Callable[[str, str], object]
+
+
+def sources(*more: Path) -> bytes:
+    """The library and the tests as one archive; `more` are installed packages that the tests import."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as zipped:
+        for folder in (*(ROOT / source for source in SOURCES), Path(__file__).parent, *more):
+            base = ROOT if folder.is_relative_to(ROOT) and folder not in more else folder.parent
+            files = [folder] if folder.is_file() else sorted(folder.rglob("*"))
+            for file in files:
+                if file.is_file() and "__pycache__" not in file.parts and file.suffix != ".so":
+                    zipped.write(file, file.relative_to(base))
+    return archive.getvalue()
+
+
+class _Files(http.server.SimpleHTTPRequestHandler):
+    """The checkout, an empty page and the archive."""
+
+    archive = b""
+
+    def do_GET(self) -> None:
+        if self.path in {"/", "/sources.zip"}:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html" if self.path == "/" else "application/zip")
+            self.end_headers()
+            self.wfile.write(b"<!doctype html><link rel=icon href=data:,>" if self.path == "/" else self.archive)
+        else:
+            super().do_GET()
+
+    def log_message(self, *_arguments: object) -> None:
+        """Tests are told of failures by the page."""
+
+
+def serve(archive: bytes) -> http.server.ThreadingHTTPServer:
+    handler = type(
+        "Files", (_Files,), {"archive": archive, "extensions_map": {**_Files.extensions_map, ".mjs": "text/javascript"}}
+    )
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(handler, directory=ROOT))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
+@contextmanager
+def opened(playwright: object, profile: Path, browser: str, archive: bytes) -> Iterator[Page]:
+    """A page of this browser in which Python runs."""
+    server = serve(archive)
+    launch = {
+        "chromium": lambda: launch_chromium(playwright, profile, ()),  # type: ignore[arg-type]
+        "firefox": lambda: launch_firefox(playwright, profile, {}),  # type: ignore[arg-type]
+    }[browser]
+    context = launch()
+    try:
+        page = context.new_page()
+        page.goto(f"http://localhost:{server.server_port}/")
+        page.evaluate(BOOT)
+        yield page
+    finally:
+        context.close()
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture(scope="module", params=["chromium", "firefox"])
+def ask(request, playwright, tmp_path_factory) -> Iterator[Ask]:
+    """Runs one function of `inside.py` in a page of either browser and returns what it answers."""
+    with opened(playwright, tmp_path_factory.mktemp("profile"), request.param, sources()) as page:
+        yield lambda name, argument: page.evaluate(ASK, [name, argument])

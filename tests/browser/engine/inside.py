@@ -1,0 +1,139 @@
+"""What runs inside Pyodide for the tests beside this file."""
+
+import asyncio
+import itertools
+import traceback
+
+import js
+from pyodide.ffi import create_once_callable, to_js
+
+from holdfast.browser import locks as web_locks
+from holdfast.browser.idb import IndexedDBStore
+from holdfast.browser.locks import WebLocks
+from tests.contract import lock_promises, store_promises
+
+_numbers = itertools.count()
+TURNS = 500
+
+
+async def keep_store_promise(name):
+    """Run one promise of a store on an IndexedDB database of its own; '' if it is kept, else what went wrong."""
+    return await _told(getattr(store_promises, name)(Database()))
+
+
+async def keep_lock_promise(name):
+    """The same for Web Locks."""
+    web_locks.LOOK_MS = 50
+    return await _told(getattr(lock_promises, name)(WebPlace()))
+
+
+async def _told(promise):
+    try:
+        await promise
+    except BaseException:  # noqa: BLE001  (whatever it is, the test on the other side reports it)
+        return traceback.format_exc()
+    return ""
+
+
+async def _until(holds):
+    """Wait in turns of the event loop, each at least as long as the browser needs to serve one request."""
+    for _ in range(TURNS):
+        if holds():
+            return
+        await js.navigator.locks.query()
+        await asyncio.sleep(0.01)
+    raise AssertionError("it never came to that")
+
+
+class Database:
+    """One IndexedDB database; its handles are Blobs."""
+
+    def __init__(self):
+        self._name = f"promise-{next(_numbers)}"
+        self._stores = []
+
+    def open(self, migrations):
+        self._stores.append(IndexedDBStore(self._name, migrations))
+        return self._stores[-1]
+
+    def handle(self, content):
+        return js.Blob.new(to_js([to_js(content)]))
+
+    async def read(self, handle):
+        return (await handle.arrayBuffer()).to_bytes()
+
+    async def hold_open(self):
+        """Another tab with a connection that does not listen; returns what closes it."""
+        for store in self._stores:
+            store.close()
+        request = js.indexedDB.open(self._name)
+        opened = asyncio.get_running_loop().create_future()
+        request.onsuccess = create_once_callable(lambda _event: opened.set_result(request.result))
+        connection = await opened
+        return connection.close
+
+    async def eventually(self, look):
+        for _ in range(TURNS):
+            try:
+                return await look()
+            except store_promises.StorageClosedError:
+                await asyncio.sleep(0.01)
+        raise AssertionError("it never came to that")
+
+    async def lose_connection(self, store):
+        (await store._connection()).close()
+
+    async def delete(self):
+        request = js.indexedDB.deleteDatabase(self._name)
+        deleted = asyncio.get_running_loop().create_future()
+        request.onsuccess = create_once_callable(lambda _event: deleted.set_result(None))
+        await deleted
+
+
+class WebPlace:
+    """Web Locks of this page."""
+
+    def locks(self):
+        return WebLocks()
+
+    async def until(self, holds):
+        await _until(holds)
+
+    async def rest(self):
+        for _ in range(20):
+            await js.navigator.locks.query()
+
+    async def long(self):
+        """Several looks at whether the holder is gone."""
+        looks = 0
+        looked = asyncio.Event()
+
+        async def stale():
+            nonlocal looks
+            looks += 1
+            if looks == 5:
+                looked.set()
+            return False
+
+        curious = lock_promises.Visit(WebLocks(), stale=stale)
+        await looked.wait()
+        curious.task.cancel()
+        await asyncio.gather(curious.task, return_exceptions=True)
+
+    async def steal(self, name):
+        deferred = js.Promise.withResolvers()
+        options = js.Object.new()
+        options.steal = True
+        taken = asyncio.Event()
+
+        def take(_lock):
+            taken.set()
+            return deferred.promise
+
+        js.navigator.locks.request(web_locks.PREFIX + name, options, create_once_callable(take))
+        await taken.wait()
+        return lambda: deferred.resolve(None)
+
+    async def freeze(self, name):
+        """A holder that never lets go, nor notices that it was robbed."""
+        return await self.steal(name)

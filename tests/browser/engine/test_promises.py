@@ -1,0 +1,23 @@
+"""IndexedDB and Web Locks, in real browsers, keep the promises that memory keeps."""
+
+import pytest
+
+from tests.contract import lock_promises, store_promises
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(
+    "promise", [*store_promises.PROMISES, *store_promises.DATABASE_PROMISES], ids=lambda promise: promise.__name__
+)
+def test_indexeddb_promises_that(ask, promise) -> None:
+    """Each promise in its own words, on a database of its own."""
+    assert ask("keep_store_promise", promise.__name__) == ""
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(
+    "promise", [*lock_promises.PROMISES, *lock_promises.FREEZE_PROMISES], ids=lambda promise: promise.__name__
+)
+def test_web_locks_promise_that(ask, promise) -> None:
+    """Each promise in its own words."""
+    assert ask("keep_lock_promise", promise.__name__) == ""
