@@ -36,17 +36,17 @@ class Drains:
         tasks = [self._start(queue) for queue in self._queues]
         if not tasks:
             return {"next_wake_at": None, "remaining": False}
-        everything = asyncio.gather(*(asyncio.shield(task) for task in tasks))
+        everything = asyncio.ensure_future(asyncio.wait(tasks))  # it ends with them, and ending it ends none of them
         timer = asyncio.ensure_future(self._clock.sleep(timeout_ms)) if timeout_ms is not None else None
         try:
             await asyncio.wait((everything, timer) if timer else (everything,), return_when=asyncio.FIRST_COMPLETED)
         finally:
+            everything.cancel()
             if timer is not None:
                 timer.cancel()
-        if not everything.done():
-            everything.cancel()
+        if not all(task.done() for task in tasks):
             return {"next_wake_at": self._clock.now(), "remaining": True}
-        wakes = [at for at in everything.result() if at is not None]
+        wakes = [at for at in (task.result() for task in tasks) if at is not None]
         next_wake_at = min(wakes, default=None)
         return {
             "next_wake_at": next_wake_at,

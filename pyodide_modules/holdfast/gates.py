@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from holdfast.limits import MAX_INTEGER
+from holdfast.moments import is_over, is_recent
 
 if TYPE_CHECKING:
     from holdfast.backoff import Backoff
@@ -31,6 +32,11 @@ def breaker_name(origin: str) -> str:
 def hold_name(account: str) -> str:
     """The record that says that an account has to sign in."""
     return f"hold:{account}"
+
+
+def session_name(account: str) -> str:
+    """The record that counts how often an account has signed in here."""
+    return f"session:{account}"
 
 
 def pause_name(queue: str | None, type_: str | None) -> str:
@@ -61,6 +67,11 @@ class Gates:
     def held(self, account: str) -> bool:
         return hold_name(account) in self.by_name
 
+    def sign_ins(self, account: str) -> int:
+        """How often the account has signed in here."""
+        record = self.by_name.get(session_name(account))
+        return int(record["sign_ins"]) if record else 0
+
     def paused(self, queue: str, type_: str) -> bool:
         """Whether a person or the app has paused jobs of this kind."""
         names = (pause_name(None, None), pause_name(queue, None), pause_name(None, type_))
@@ -85,7 +96,7 @@ class Gates:
         if breaker is not None:
             return may_probe(breaker, now)
         flags = self.by_name.get(flags_name(origin))
-        return flags is None or not 0 <= now - flags["read_at"] < PROBE_WAIT_MS
+        return flags is None or not is_recent(flags["read_at"], now, PROBE_WAIT_MS)
 
     def shut_until(self, origin: str, queue: str, type_: str, now: Millis) -> Millis | None:
         """When a server that does not answer, or has asked for silence, is looked at again; None if it may be sent to."""
@@ -133,15 +144,14 @@ def hurried(breaker: Record, *, offline: bool, now: Millis) -> Record:
     so that many wakes during an outage do not become many looks.
     """
     returned = breaker["offline"] and not offline
-    if returned or not 0 <= now - breaker["opened_at"] < PROBE_WAIT_MS:
+    if returned or not is_recent(breaker["opened_at"], now, PROBE_WAIT_MS):
         return breaker | {"open_until": now, "wait_ms": 0}
     return breaker
 
 
 def may_probe(breaker: Record, now: Millis) -> bool:
     """Whether it is time to look at the server again; a wait longer than was ever given means the clock was set back."""
-    left: int = breaker["open_until"] - now
-    return left <= 0 or left > breaker["wait_ms"]
+    return is_over(breaker["open_until"], now, breaker["wait_ms"])
 
 
 def valid_flags(document: Any) -> dict[str, Any] | None:

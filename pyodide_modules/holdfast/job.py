@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import NAMESPACE_OID, uuid5
 
 from holdfast.lifecycle import State
+from holdfast.moments import is_over
 
 if TYPE_CHECKING:
     from holdfast.ports import Attachment, Millis
@@ -157,8 +158,7 @@ def public_row(record: Record) -> Record:
 
 def is_due(record: Record, now: Millis) -> bool:
     """Whether a head's time has come. A wait longer than it was ever given means that the clock was set back."""
-    left: int = record["ready_at"] - now
-    return left <= 0 or left > record["wait_ms"]
+    return is_over(record["ready_at"], now, record["wait_ms"])
 
 
 def may_have_arrived(record: Record) -> bool:

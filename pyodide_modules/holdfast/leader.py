@@ -1,4 +1,4 @@
-"""The leader: the one page that runs timers for all. It drains when something could go, and looks every minute.
+"""The leader: the one page that runs timers for all. It wakes the queues when something could go, and every minute.
 
 Who leads is decided by a lock; a leader whose lease has ended (a frozen tab) is replaced. Nothing depends on there being
 exactly one: every page drains on its own wakes, and a second leader would only ask for the same locks.
@@ -7,13 +7,15 @@ exactly one: every page drains on its own wakes, and a second leader would only 
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from holdfast.errors import StorageError
-from holdfast.transactions.gating import read_holder, take_lease
+from holdfast.moments import is_over
+from holdfast.transactions.gating import beat, read_holder
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from holdfast.ports import Event, Millis, Ports
 
@@ -31,14 +33,21 @@ class Leader:
         self,
         ports: Ports,
         name: str,
-        drain: Callable[[], Awaitable[Millis | None]],
+        wake: Callable[[], None],
         listen: Callable[[Callable[[Event], None]], Callable[[], None]],
     ) -> None:
-        """`listen` tells of events of every context, this one too: its own drains know as well when to wake."""
+        """Describe a candidate.
+
+        Args:
+            ports: of its context.
+            name: of the outbox.
+            wake: looks at all queues and returns at once; a queue that takes long must not hold up the others' timers.
+            listen: tells of events of every context, this one too: its drains say when something can go next.
+        """
         self._ports = ports
         self._listen = listen
         self._lock_name = f"{name}:leader"
-        self._drain = drain
+        self._wake = wake
         self._holder = ports.entropy.uuid()
         self._hurry = asyncio.Event()
         self._wake_at: Millis = 0
@@ -49,20 +58,27 @@ class Leader:
         stop = self._listen(self._heard)
         try:
             while True:
-                async with self._ports.locks.hold(self._lock_name, self._leader_is_gone) as lock:
-                    term = asyncio.ensure_future(self._lead())
-                    lock.on_lost(term.cancel)
-                    try:
-                        await term
-                    except asyncio.CancelledError:
-                        current = asyncio.current_task()
-                        if current is not None and current.cancelling():
-                            term.cancel()
-                            raise
-                    finally:
-                        self.leads = False
+                try:
+                    await self._stand()
+                except StorageError:
+                    await self._ports.clock.sleep(LOOK_MS)  # the next attempt opens the database anew
         finally:
             stop()
+
+    async def _stand(self) -> None:
+        """One election and one term."""
+        async with self._ports.locks.hold(self._lock_name, self._leader_is_gone) as lock:
+            term = asyncio.ensure_future(self._lead())
+            lock.on_lost(term.cancel)
+            try:
+                await term
+            except asyncio.CancelledError:
+                current = asyncio.current_task()
+                if current is not None and current.cancelling():
+                    term.cancel()
+                    raise
+            finally:
+                self.leads = False
 
     async def _lead(self) -> None:
         self.leads = True
@@ -70,18 +86,17 @@ class Leader:
         while True:
             self._hurry.clear()
             self._wake_at = clock.now() + LOOK_MS
-            try:
-                await self._ports.store.run(take_lease(self._lock_name, self._holder, LEASE_MS, clock.now()))
-                wake_at = await self._drain()
-            except StorageError:
-                wake_at = None  # the next look opens the database anew
-            if wake_at is not None:
-                self._wake_at = min(self._wake_at, wake_at)
+            self._wake()
+            # Without its lease it may be replaced, which costs nothing; the next look opens the database anew.
+            with suppress(StorageError):
+                await self._ports.store.run(beat(self._lock_name, self._holder, LEASE_MS, clock.now()))
+            await clock.sleep(SHORTEST_MS)
             await self._sleep()
 
     async def _sleep(self) -> None:
         """Sleep until the next job can go; sooner if a drain says so."""
-        while (left_ms := self._wake_at - self._ports.clock.now()) > 0:
+        while not is_over(self._wake_at, self._ports.clock.now(), LOOK_MS):
+            left_ms = self._wake_at - self._ports.clock.now()
             timer = asyncio.ensure_future(self._ports.clock.sleep(max(SHORTEST_MS, min(left_ms, LOOK_MS))))
             hurry = asyncio.ensure_future(self._hurry.wait())
             try:
@@ -99,6 +114,9 @@ class Leader:
             self._hurry.set()
 
     async def _leader_is_gone(self) -> bool:
+        try:
+            record = await self._ports.store.run(read_holder(self._lock_name))
+        except StorageError:
+            return False  # nobody knows; the next look opens the database anew
         now = self._ports.clock.now()
-        record = await self._ports.store.run(read_holder(self._lock_name))
-        return record is None or not now < record["until"] <= now + LEASE_MS
+        return record is None or is_over(record["until"], now, LEASE_MS)

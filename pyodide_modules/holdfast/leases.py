@@ -6,7 +6,7 @@ Slower and coarser than Web Locks, with the same promise: a holder that dies is 
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from holdfast.errors import StorageError
@@ -60,7 +60,8 @@ class LeaseLocks:
             yield lease
         finally:
             renewal.cancel()
-            await self._store.run(drop_lease(name, holder))
+            with suppress(StorageError):  # then it ends by itself
+                await self._store.run(drop_lease(name, holder))
 
     async def _renew(self, name: str, holder: str, lease: HeldLease) -> None:
         while True:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from holdfast.errors import InvalidPayloadError, StorageError
 from holdfast.gates import Miss, valid_flags
 from holdfast.lifecycle import Reason
+from holdfast.moments import is_over
 from holdfast.outcome import Delivered, Outcome, Rejected, Retry, is_receipt, judge, needs_probe
 from holdfast.ports import Part, Request
 from holdfast.routes import Route, Task
@@ -140,9 +141,12 @@ class Processor:
 
     async def _holder_is_gone(self) -> bool:
         """Whether the lease of whoever holds this queue's lock has ended: a frozen tab keeps its lock, not its lease."""
+        try:
+            record = await self._ports.store.run(read_holder(self._lock_name))
+        except StorageError:
+            return False  # nobody knows; the next look opens the database anew
         now = self._ports.clock.now()
-        record = await self._ports.store.run(read_holder(self._lock_name))
-        return record is None or not now < record["until"] <= now + LEASE_MS
+        return record is None or is_over(record["until"], now, LEASE_MS)
 
     async def _look_at(self, origin: str) -> None:
         """Ask a server whether it is there and what it has switched off; its breaker closes or opens accordingly."""

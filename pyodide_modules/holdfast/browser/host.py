@@ -52,7 +52,7 @@ async def start(outbox: Outbox, *, role: Literal["page", "worker"]) -> None:
         await marker.look(store, clock.now())
         await outbox.visit()
         on_return(lambda: _keep(outbox.drain(wake="person")))
-        _keep(Leader(ports, outbox.name, lambda: _next_wake(outbox), outbox.listen).run())
+        _keep(Leader(ports, outbox.name, outbox.wake, outbox.listen).run())
 
 
 async def wiped_after(outbox: Outbox) -> int | None:
@@ -76,12 +76,6 @@ async def _storage_estimate() -> dict[str, int] | None:
         return None
     estimate = await js.navigator.storage.estimate()
     return {"usage": int(estimate.usage), "quota": int(estimate.quota)}
-
-
-async def _next_wake(outbox: Outbox) -> int | None:
-    drained = await outbox.drain(wake="timer")
-    wake_at: int | None = drained["next_wake_at"]
-    return wake_at
 
 
 def _keep(work: Any) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from holdfast.gates import breaker_name, flags_name, hold_name, hurried, opened
+from holdfast.gates import breaker_name, flags_name, hold_name, hurried, opened, session_name
+from holdfast.moments import is_over
 from holdfast.storage import Delete, Get, GetAll, Put, reading, transaction
 
 if TYPE_CHECKING:
     from holdfast.gates import Miss
     from holdfast.ports import Millis
-    from holdfast.storage import Record, Steps
+from holdfast.storage import Record, Steps
 
 
 @transaction("gates", durability="relaxed")
@@ -29,8 +30,10 @@ def not_reached(miss: Miss, now: Millis) -> Steps[None]:
 
 @transaction("gates", durability="strict")
 def signed_in(account: str) -> Steps[None]:
-    """Let the account's jobs go again."""
+    """Let the account's jobs go again; what is refused from before this sign-in holds them no more."""
     yield Delete("gates", hold_name(account))
+    known: Record | None = yield Get("gates", session_name(account))
+    yield Put("gates", {"name": session_name(account), "sign_ins": (known["sign_ins"] if known else 0) + 1})
 
 
 @transaction("gates", durability="relaxed")
@@ -69,10 +72,16 @@ def read_holder(lock: str) -> Steps[Record | None]:
 
 
 @transaction("holders", durability="relaxed")
+def beat(lock: str, holder: str, lease_ms: Millis, now: Millis) -> Steps[None]:
+    """Say that we hold a lock and are alive, whatever the holder before has said: the lock itself is the proof."""
+    yield Put("holders", {"name": lock, "holder": holder, "until": now + lease_ms})
+
+
+@transaction("holders", durability="relaxed")
 def take_lease(lock: str, holder: str, lease_ms: Millis, now: Millis) -> Steps[bool]:
     """Take or prolong the lease of a lock if it is ours, free or over."""
     known: Record | None = yield Get("holders", lock)
-    if known is not None and known["holder"] != holder and now < known["until"] <= now + lease_ms:
+    if known is not None and known["holder"] != holder and not is_over(known["until"], now, lease_ms):
         return False
     yield Put("holders", {"name": lock, "holder": holder, "until": now + lease_ms})
     return True

@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from holdfast.lifecycle import REDRIVABLE, UNSENT, Reason, State
+from holdfast.moments import is_over
 from holdfast.storage import ABOVE_ALL, Delete, Get, GetAll, KeyRange, Put, transaction
 from holdfast.transactions.lane import promote
 from holdfast.transactions.moving import move, read_queue, store
 
 if TYPE_CHECKING:
     from holdfast.ports import Millis
-    from holdfast.storage import Record, Steps
+from holdfast.storage import Record, Steps
 
 LIMIT = 100
 """How many jobs each part changes at most."""
@@ -61,7 +62,7 @@ def recover(
     leases = yield GetAll("jobs", KeyRange([*start, 0], [*start, ABOVE_ALL]), "leases", LIMIT)
     for record in leases:
         ours = record["holder"] == holder  # of a drain that lost its lock: nothing of it runs any more
-        if not ours and not granted and 0 < record["lease_until"] - now <= lease_ms:
+        if not ours and not granted and not is_over(record["lease_until"], now, lease_ms):
             found.leased += 1
             found.look_again(record["lease_until"])
             continue
@@ -114,7 +115,9 @@ def prune(account: str, queue_name: str, retention: Retention, now: Millis, foun
             span = [account, queue_name, state]
             limits = KeyRange([*span, 0], [*span, now - KEEP_AT_LEAST_MS])
             for record in (yield GetAll("jobs", limits, "oldest", min(excess, LIMIT))):
-                yield from _delete(record)
+                # By age, but what took long to arrive has been finished for a moment only.
+                if record["updated_at"] <= now - KEEP_AT_LEAST_MS:
+                    yield from _delete(record)
     if retention.failed_ms is not None:
         yield from _prune_failed(account, now - retention.failed_ms, now, found)
 

@@ -76,7 +76,8 @@ def test_the_public_row_has_the_documented_fields_and_no_more() -> None:
         (NOW - 1, 0, True),
         (NOW + 1, 1, False),
         (NOW + 1_000, 1_000, False),
-        (NOW + 1_001, 1_000, True),
+        (NOW + 1_001, 1_000, False),
+        (NOW + 11_001, 1_000, True),
         (NOW + 86_400_000, 1_000, True),
     ],
 )
