@@ -120,7 +120,7 @@ def _lease(who: Claimant, limit: int, now: Millis, found: Claim) -> Steps[None]:
         elif _outcome_is_lost(head, gates.key_lifetime_ms(origin), now):
             yield from _park(head, Reason.OUTCOME_UNKNOWN, now, found)
         else:
-            yield from _take(who, head, now, found)
+            yield from _take(who, head, gates.sign_ins(who.account), now, found)
 
 
 def _must_wait(who: Claimant, gates: Gates, head: Record, now: Millis, found: Claim) -> bool:
@@ -147,7 +147,7 @@ def _outcome_is_lost(head: Record, key_lifetime_ms: Millis | None, now: Millis) 
     return key_lifetime_ms is not None and unknown_since is not None and now - unknown_since > key_lifetime_ms
 
 
-def _take(who: Claimant, head: Record, now: Millis, found: Claim) -> Steps[None]:
+def _take(who: Claimant, head: Record, sign_ins: int, now: Millis, found: Claim) -> Steps[None]:
     body = yield Get("bodies", head["id"])
     described = body["attachments"] if body else []
     handles = []
@@ -161,6 +161,7 @@ def _take(who: Claimant, head: Record, now: Millis, found: Claim) -> Steps[None]
     taken |= {
         "fence": head["fence"] + 1,
         "holder": who.holder,
+        "sign_ins": sign_ins,
         "lease_until": now + who.lease_ms,
         "unknown_since": head["unknown_since"] if head["unknown_since"] is not None else now,
     }

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from holdfast.gates import Miss, breaker_name, hold_name, opened
+from holdfast.gates import Gates, Miss, breaker_name, hold_name, opened
 from holdfast.lifecycle import Reason, State
 from holdfast.outcome import AuthRequired, Conflict, Delivered, Rejected, Retry, Unreachable, Wait
-from holdfast.storage import Get, Put, transaction
+from holdfast.storage import Get, GetAll, Put, transaction
 from holdfast.transactions.claim import STORES, Claim, Claimant, claim
 from holdfast.transactions.lane import promote
 from holdfast.transactions.moving import move, read_queue, store
@@ -54,8 +54,15 @@ def settle(attempt: Attempt, now: Millis) -> Steps[Record | None]:
         miss = Miss(attempt.origin, attempt.backoff, attempt.random, attempt.offline)
         yield Put("gates", opened(breaker, miss, now))
     elif isinstance(attempt.outcome.verdict, AuthRequired):
-        yield Put("gates", {"name": hold_name(record["account"]), "since": now})
+        yield from _hold(record, now)
     return settled
+
+
+def _hold(record: Record, now: Millis) -> Steps[None]:
+    """The account has to sign in; not if it has done so since this job was claimed."""
+    gates = Gates.of((yield GetAll("gates")))
+    if gates.sign_ins(record["account"]) == record["sign_ins"]:
+        yield Put("gates", {"name": hold_name(record["account"]), "since": now})
 
 
 @transaction(*STORES, durability="relaxed")
@@ -88,7 +95,7 @@ def _settled(  # noqa: PLR0911  (a table of verdicts, one line each)
     outcome = attempt.outcome
     base = record | {"said": outcome.said, "crashes": 0}
     if outcome.answered:
-        base |= {"unknown_since": None, "no_receipts": 0}
+        base |= {"no_receipts": 0, "unknown_since": _unknown_since(record, attempt.outcome)}
     match outcome.verdict:
         case Delivered():
             return move(base, queue, State.COMPLETED, None, now)
@@ -106,6 +113,14 @@ def _settled(  # noqa: PLR0911  (a table of verdicts, one line each)
             return _again(base, queue, Reason.SIGNED_OUT, 0, now)
         case Unreachable():
             return _again(base, queue, Reason.UNREACHABLE, 0, now)
+
+
+def _unknown_since(record: Record, outcome: Outcome) -> Millis | None:
+    """Since when it is open what became of a sent job, after an answer that names its key."""
+    since: Millis | None = record["unknown_since"]
+    of_this_claim = since == record["updated_at"]
+    # A refusal at the door speaks of this attempt alone.
+    return since if isinstance(outcome.verdict, AuthRequired) and not of_this_claim else None
 
 
 def _retried(base: Record, queue: Record, attempt: Attempt, verdict: Retry, now: Millis) -> Record:

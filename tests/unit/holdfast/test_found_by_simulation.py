@@ -1,9 +1,57 @@
 """What the simulation found, each in the few steps that show it."""
 
-from typing import Any
+import asyncio
+import gc
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any, TypeVar
 
 from holdfast import Outbox
-from tests.support.device import Device
+from holdfast.errors import StorageClosedError
+from holdfast.job import is_due
+from holdfast.leader import Leader
+from holdfast.leases import LeaseLocks
+from holdfast.memory import MemoryStore
+from holdfast.ports import Answer, Request
+from holdfast.storage import Transaction
+from holdfast.testing import Laboratory, ManualClock, answer_with, receipt
+from holdfast.transactions.gating import read_holder, take_lease
+from holdfast.transactions.tidy import Retention
+from tests.support.device import Device, Silence, describe, in_turn
+
+T = TypeVar("T")
+
+
+class FailingStore(MemoryStore):
+    """A database that is lost whenever the test says so."""
+
+    fails = False
+
+    async def run(self, transaction: Transaction[T]) -> T:
+        if self.fails:
+            raise StorageClosedError("The connection was lost.")
+        return await super().run(transaction)
+
+
+class Asking:
+    """Locks that are granted when the test says so, and let it ask what a waiting context asks."""
+
+    def __init__(self) -> None:
+        self.stale: Callable[[], Awaitable[bool]] | None = None
+        self.granted = asyncio.Event()
+
+    @asynccontextmanager
+    async def hold(self, name: str, stale: Callable[[], Awaitable[bool]]) -> AsyncIterator[Any]:
+        self.stale = stale
+        await self.granted.wait()
+        async with Laboratory().locks.hold(name, stale) as lock:
+            yield lock
+
+
+def lead(outbox: Outbox) -> "asyncio.Task[None]":
+    """A page's leader."""
+    return asyncio.ensure_future(Leader(outbox.ports, outbox.name, outbox.wake, outbox.listen).run())
 
 
 def with_chores(done: list[Any]) -> Outbox:
@@ -55,3 +103,196 @@ async def test_a_task_that_was_switched_off_runs_once_it_is_switched_on() -> Non
     device.network.flags["disabled"]["types"] = []
     await device.deliver_all(outbox)
     assert (device.end(chore.id)[0], done) == ("completed", [{"n": 2}])
+
+
+async def test_a_slow_queue_does_not_hold_up_the_retries_of_another() -> None:
+    """While a long send runs, the leader still wakes what is due elsewhere."""
+    device = Device()
+    silence = Silence()
+    first = [answer_with(503)]
+
+    def answer(request: Request) -> Any:
+        if request.url == "/api/notes":
+            return silence(request)
+        return (first.pop() if first else receipt)(request)
+
+    device.network.answer = answer
+    outbox = await device.context()
+    leader = lead(outbox)
+    await outbox.enqueue("note", {"text": "slow"})
+    photo = await outbox.enqueue("photo", {"text": "quick"})
+    await device.rest()
+    assert device.end(photo.id) == ("pending", "server_error")
+    await device.clock.advance(3_000)
+    assert device.end(photo.id) == ("completed", None)
+    leader.cancel()
+
+
+async def test_a_leader_that_waits_outlives_a_lost_database() -> None:
+    """The look whether the holder is gone fails; it goes on waiting, and leads when it is its turn."""
+    device = Device()
+    store = FailingStore()
+    lab = Laboratory(store=store)
+    outbox = describe()
+    ports = lab.ports()
+    await outbox.open(ports)
+    asking = Asking()
+    leader = Leader(replace(ports, locks=asking), "test", outbox.wake, outbox.listen)
+    running = asyncio.ensure_future(leader.run())
+    await device.rest()
+    store.fails = True
+    assert asking.stale is not None
+    assert await asking.stale() is False
+    store.fails = False
+    asking.granted.set()
+    await device.rest()
+    assert leader.leads
+    assert not running.done()
+    running.cancel()
+
+
+async def test_a_leader_stands_again_after_its_lock_could_not_be_asked_for() -> None:
+    """Where locks live in the store, a lost database must not end the candidacy for the life of the page."""
+    store = FailingStore()
+    lab = Laboratory(store=store)
+    ports = lab.ports()
+    ports = replace(ports, locks=LeaseLocks(store, ports.clock, ports.entropy))
+    outbox = describe()
+    await outbox.open(ports)
+    store.fails = True
+    leader = Leader(ports, "test", outbox.wake, outbox.listen)
+    running = asyncio.ensure_future(leader.run())
+    await lab.clock.advance(1_000)
+    store.fails = False
+    await lab.clock.advance(120_000)
+    assert leader.leads
+    running.cancel()
+
+
+async def test_a_new_leader_shows_that_it_lives_at_once() -> None:
+    """The lease of the one that died says nothing about it, so nobody robs it when that one ends."""
+    device = Device()
+    outbox = await device.context()
+    await device.store.run(take_lease("test:leader", "one that died", 180_000, device.clock.now()))
+    leader = lead(outbox)
+    await device.clock.advance(1_000)
+    record = await device.store.run(read_holder("test:leader"))
+    assert record is not None
+    assert record["holder"] != "one that died"
+    leader.cancel()
+
+
+async def test_a_drain_that_runs_out_of_time_leaves_no_noise() -> None:
+    """What goes on is waited for by nobody, and nobody is told of an exception that was never retrieved."""
+    device, told = Device(), list[Any]()
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: told.append(context))
+    silence = device.network.answer = Silence()
+    outbox = await device.context()
+    await outbox.enqueue("note", {"text": "a"})
+    draining = asyncio.ensure_future(outbox.drain(timeout_ms=1_000))
+    await device.clock.advance(1_000)
+    assert (await draining)["remaining"] is True
+    await device.rest()
+    gc.collect()
+    silence.answer()
+    await device.rest()
+    assert told == []
+
+
+async def test_a_context_whose_time_is_a_moment_old_takes_no_wait_for_over() -> None:
+    """It took its time before its transaction had to wait for another context's, and no clock was set back."""
+    device = Device()
+    device.network.answer = in_turn(answer_with(503))
+    outbox = await device.context()
+    accepted = await outbox.enqueue("note", {"text": "a"})
+    await device.rest()
+    record = device.record(accepted.id)
+    assert not is_due(record, record["updated_at"] - 20)
+    assert is_due(record, record["updated_at"] - 3_600_000)
+
+
+async def test_a_lease_that_was_renewed_a_moment_ago_is_not_taken_over() -> None:
+    """Even if the renewal is later than the time of whoever wants it."""
+    device, now = Device(), 1_800_000_000_000
+    assert await device.store.run(take_lease("lock", "a", 15_000, now))
+    assert not await device.store.run(take_lease("lock", "b", 15_000, now - 20))
+    assert await device.store.run(take_lease("lock", "b", 15_000, now - 3_600_000))
+
+
+class WallClock:
+    """A clock whose hands can be moved while its timers go on."""
+
+    offset_ms = 0
+
+    def __init__(self, clock: ManualClock) -> None:
+        self._clock = clock
+
+    def now(self) -> int:
+        return self._clock.now() + self.offset_ms
+
+    async def sleep(self, span_ms: int) -> None:
+        await self._clock.sleep(span_ms)
+
+
+async def test_a_clock_set_back_does_not_make_the_leader_sleep_until_then() -> None:
+    """It looks at the queues within a minute."""
+    lab, wakes = Laboratory(), list[int]()
+    clock = WallClock(lab.clock)
+    outbox = describe()
+    ports = replace(lab.ports(), clock=clock)
+    await outbox.open(ports)
+    leader = asyncio.ensure_future(Leader(ports, "test", lambda: wakes.append(clock.now()), outbox.listen).run())
+    await lab.clock.advance(1_000)
+    clock.offset_ms = -3_600_000
+    before = len(wakes)
+    await lab.clock.advance(61_000)
+    assert len(wakes) > before
+    leader.cancel()
+
+
+async def test_a_refusal_from_before_the_sign_in_holds_nobody() -> None:
+    """The answer to a request of before comes late; who has signed in meanwhile is not asked to do so again."""
+    device = Device()
+    silence = device.network.answer = Silence()
+    device.inbox.signed_in_account = "ann"
+    outbox = await device.context()
+    accepted = await outbox.enqueue("note", {"text": "a"})
+    await device.rest()
+    await outbox.sign_in("ann")
+    silence.answer(answer_with(401))
+    await device.rest()
+    silence.answer()
+    await device.rest()
+    assert device.end(accepted.id) == ("completed", None)
+
+
+async def test_a_refusal_at_the_door_says_nothing_of_an_earlier_attempt() -> None:
+    """A 401 after a lost answer leaves open whether the first attempt was done; a first attempt it settles."""
+    device = Device()
+    silence = device.network.answer = Silence()
+    outbox = await device.context()
+    accepted = await outbox.enqueue("note", {"text": "a"})
+    await device.rest()
+    silence.answer(lambda _request: Answer(failure="timeout"))
+    await device.clock.advance(2_000)
+    outbox.wake()
+    await device.rest()
+    silence.answer(answer_with(401))
+    await device.rest()
+    record = device.record(accepted.id)
+    assert (record["reason"], record["unknown_since"] is None) == ("signed_out", False)
+
+
+async def test_what_took_long_to_arrive_is_not_pruned_at_once() -> None:
+    """A late copy of its inbox entry must still find it: it counts from its end, not from its making."""
+    device = Device()
+    device.offline()
+    outbox = describe()
+    outbox.retention = Retention(finished_count=1)
+    outbox = await device.context(outbox)
+    ids = [(await outbox.enqueue("note", {"text": text})).id for text in "abc"]
+    await device.clock.advance(7_200_000)
+    device.online()
+    await outbox.drain()
+    await outbox.drain()
+    assert [device.end(job_id)[0] for job_id in ids] == ["completed"] * 3
