@@ -35,9 +35,6 @@ NO_SYNC = (
 )
 """`registration.sync.register()` rejects."""
 
-NO_WASM = ("--js-flags=--noexpose-wasm",)
-"""No WebAssembly, neither in pages nor in workers."""
-
 ELSEWHERE = "inspector.test"
 """Another host name of this machine for browsers; plain http under it is no secure context, so no service worker."""
 RESOLVE_ELSEWHERE = (f"--host-resolver-rules=MAP {ELSEWHERE} 127.0.0.1",)
@@ -99,6 +96,23 @@ class Device:
     def online(self) -> None:
         """Give it back."""
         self.context.set_offline(False)
+
+
+def forget_script(page: Page, name: str) -> None:
+    """Take one script of the build out of the worker's cache and the browser's own (Chromium only).
+
+    Whether it can be fetched anew is then for the network to say.
+    """
+    page.evaluate(
+        """async (name) => {
+            const cache = await caches.open(`holdfast-${holdfast.build}`);
+            await cache.delete(`/runtime/${holdfast.build}/${name}`);
+        }""",
+        name,
+    )
+    session = page.context.new_cdp_session(page)
+    session.send("Network.clearBrowserCache")
+    session.detach()
 
 
 def wait_until_ready(page: Page) -> None:

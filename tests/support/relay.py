@@ -134,6 +134,20 @@ class Relay:
         """Requests whose path ends so are answered 404."""
         self._add(method, path, lambda exchange: exchange.answer(404, b"", {"Content-Type": "text/plain"}), None)
 
+    def forbid_wasm(self) -> None:
+        """All answers come with a policy that forbids WebAssembly, in pages and in workers."""
+
+        def forbid(exchange: "_Exchange") -> None:
+            answer = exchange.ask()
+            if answer is None:
+                exchange.cut()
+                return
+            status, headers, body = answer
+            stricter = {name: value.replace(" 'wasm-unsafe-eval'", "") for name, value in headers.items()}
+            exchange.answer(status, body, stricter)
+
+        self._add("*", "", forbid, None)
+
     def captive_portal(self) -> None:
         """Somebody else answers everything, with 200 and a page of their own."""
         self._add("*", "", lambda exchange: exchange.answer(200, PORTAL, {"Content-Type": "text/html"}), None)

@@ -1,0 +1,292 @@
+"""A submit is accepted at any moment after first paint: before Python, without Python, without its listener, without a
+worker.
+"""
+
+import base64
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.support.browsers import (
+    ELSEWHERE,
+    RESOLVE_ELSEWHERE,
+    forget_script,
+    wait_until_ready,
+)
+from tests.support.inspections import (
+    Inspection,
+    expect_delivered,
+    expect_saved,
+    fill,
+    on_device,
+    open_screen,
+    received,
+    save,
+    save_button,
+    wait_until_sent,
+)
+from tests.support.waiting import until_page
+
+pytestmark = pytest.mark.browser
+
+WASM = "pyodide.asm.wasm"
+NO_FIREFOX_WASM = {"javascript.options.wasm": False}
+WITH_FIREFOX_WASM = {"javascript.options.wasm": True}
+NO_FIREFOX_WORKER = {"dom.serviceWorkers.enabled": False}
+NO_PAGE_WASM = "delete globalThis.WebAssembly"
+
+
+def failed_page(device, url: str) -> Page:
+    """A tab that has noticed that Python cannot start."""
+    page = device.open(url, ready=False)
+    page.wait_for_function("() => window.holdfast && holdfast.python === 'failed'", timeout=60_000)
+    return page
+
+
+def double_tap(page: Page, inspection: Inspection) -> None:
+    """Fill in the form and press its button twice."""
+    fill(page, inspection)
+    save_button(page).dblclick()
+    expect_saved(page, inspection.site)
+
+
+# Before Python is ready
+
+
+def test_submits_before_python_is_ready_are_saved_and_delivered_in_order(relay, chromium, camera):
+    """A first visit on a slow network: Python's machine has not come, five forms are saved nevertheless; once it has
+    come they go out in the order in which they were saved.
+    """
+    held = relay.hold("GET", WASM)
+    page = chromium().open(relay.url, ready=False)
+    for number in range(1, 6):
+        save(page, Inspection(site=f"Lock {number}", photos=(camera(number),)))
+    queued = on_device(page)
+    assert [(job.where, job.site) for job in queued] == [("inbox", f"Lock {number}") for number in range(1, 6)]
+    assert page.evaluate("() => holdfast.python") == "starting"
+    rows = open_screen(page, "outbox").locator("[data-job-id]")
+    expect(rows).to_have_count(5)
+
+    held.let_go()
+    wait_until_ready(page)
+    expect_delivered(relay.server, queued)
+    wait_until_sent(page, [job.id for job in queued])
+    assert len(received(relay.server)) == 5
+
+
+def test_submits_before_python_is_ready_in_firefox_are_saved_and_delivered_in_order(relay, firefox, camera):
+    """The same in Firefox."""
+    held = relay.hold("GET", WASM)
+    page = firefox().open(relay.url, ready=False)
+    for number in range(1, 6):
+        save(page, Inspection(site=f"Lock {number}", photos=(camera(number),)))
+    queued = on_device(page)
+    assert [(job.where, job.site) for job in queued] == [("inbox", f"Lock {number}") for number in range(1, 6)]
+
+    held.let_go()
+    wait_until_ready(page)
+    expect_delivered(relay.server, queued, seconds=60)
+
+
+# Python unable to start
+
+
+def test_without_webassembly_the_page_saves_lists_and_exports_and_says_so(relay, chromium, camera):
+    """WebAssembly is forbidden in page and worker: a form is saved, listed and exported with its photo, and the page
+    says that it cannot be sent from here.
+    """
+    relay.forbid_wasm()
+    page = failed_page(chromium(), relay.url)
+    save(page, Inspection(site="Lock 7", photos=(camera(1),)))
+    [job] = on_device(page)
+    assert job.where == "inbox"
+
+    row = open_screen(page, "inspections").locator(f'[data-job-id="{job.id}"]')
+    expect(row).to_contain_text("Saved, not sent from here")
+    outbox = open_screen(page, "outbox")
+    expect(outbox.locator(f'[data-job-id="{job.id}"]')).to_contain_text("could not start in this browser")
+    assert [row["id"] for row in page.evaluate("() => holdfast.jobs()")] == [job.id]
+    assert page.evaluate("async () => (await holdfast.capabilities()).python") == "failed"
+    with page.expect_download() as download:
+        outbox.get_by_role("button", name="Export all").click()
+    [entry] = json.loads(Path(download.value.path()).read_text())["inbox"]
+    assert (entry["id"], ["site", "Lock 7"] in entry["fields"]) == (job.id, True)
+    [photo] = entry["attachments"]
+    assert hashlib.sha256(base64.b64decode(photo["data"])).hexdigest() == job.photos[0]
+    assert received(relay.server) == []
+
+
+def test_what_was_saved_without_webassembly_in_firefox_goes_out_once_it_is_there(server, firefox, camera):
+    """WebAssembly is switched off in all of Firefox: a form is saved, listed, exported; switched on again it is sent."""
+    device = firefox(NO_FIREFOX_WASM)
+    page = failed_page(device, server.url)
+    save(page, Inspection(site="Lock 7", photos=(camera(1),)))
+    [job] = on_device(page)
+    outbox = open_screen(page, "outbox")
+    expect(outbox.locator(f'[data-job-id="{job.id}"]')).to_contain_text("Saved, not sent from here")
+    outbox.get_by_role("button", name="Export all").click()
+    expect(page.locator("#outbox-note")).to_contain_text("1 unsent written to")
+    assert received(server) == []
+    device.kill()
+
+    firefox(WITH_FIREFOX_WASM, profile=device.profile).open(server.url)
+    expect_delivered(server, [job], seconds=60)
+
+
+def test_without_webassembly_in_the_page_the_worker_delivers(server, chromium, camera):
+    """Only the page is kept from starting Python: what it saves is sent by the service worker."""
+    device = chromium(visited=True)
+    device.context.add_init_script(NO_PAGE_WASM)
+    page = failed_page(device, server.url)
+    save(page, Inspection(site="Lock 7", photos=(camera(1),)))
+    [job] = on_device(page)
+    expect_delivered(server, [job])
+
+
+def test_without_pythons_machine_the_page_saves_and_says_so(relay, chromium):
+    """The file that is Python cannot be fetched: a form is saved all the same, and the page tells that it stays here."""
+    relay.missing("GET", WASM)
+    page = failed_page(chromium(), relay.url)
+    save(page, Inspection(site="Lock 7"))
+    [job] = on_device(page)
+    row = open_screen(page, "outbox").locator(f'[data-job-id="{job.id}"]')
+    expect(row).to_contain_text("Saved, not sent from here")
+
+    relay.pass_on()
+    page.reload()
+    expect_delivered(relay.server, [job], seconds=60)
+
+
+# The submit listener missing
+
+
+def test_without_its_listener_the_forms_own_post_is_taken_by_the_worker(relay, chromium, camera):
+    """The script with the listener is blocked: the browser posts the form, the worker saves it and redirects to the app,
+    which says so; it is delivered with its photo like any other.
+    """
+    device = chromium(visited=True)
+    page = device.open(relay.url)
+    forget_script(page, "shim.js")
+    relay.missing("GET", "/shim.js")
+    page = device.open(relay.url)
+    fill(page, Inspection(site="Lock 7", severity="high", ticked=("Access is safe",), photos=(camera(1),)))
+    with page.expect_response(lambda response: response.url.endswith("/submit")) as posted:
+        save_button(page).click()
+    assert (posted.value.status, posted.value.from_service_worker) == (303, True)
+    page.wait_for_url("**/#inspections")
+    job_id = posted.value.headers["location"].partition("saved=")[2].partition("#")[0]
+    wait_until_sent(page, [job_id])
+
+    [job] = on_device(page)
+    assert (job.id, len(job.photos)) == (job_id, 1)
+    expect_delivered(relay.server, [job])
+    [item] = received(relay.server)
+    assert [check["label"] for check in item["checklist"] if check["ok"]] == ["Access is safe"]
+    assert all(seen.path != "/submit" for seen in relay.seen)
+
+
+def test_without_its_listener_and_without_a_network_the_worker_still_saves(relay, chromium):
+    """The same with the server gone: saved by the worker, delivered when the server is back."""
+    device = chromium(visited=True)
+    page = device.open(relay.url)
+    forget_script(page, "shim.js")
+    relay.server.kill()
+    page = device.open(relay.url)
+    fill(page, Inspection(site="Lock 7"))
+    save_button(page).click()
+    page.wait_for_url("**/#inspections")
+    wait_until_ready(page)
+    [job] = on_device(page)
+    assert (job.site, job.state) == ("Lock 7", "pending")
+
+    relay.server.start()
+    expect_delivered(relay.server, [job], seconds=90)
+
+
+# Without a service worker
+
+
+@pytest.mark.parametrize("engine", ["chromium", "firefox"])
+def test_without_a_service_worker_the_page_alone_saves_and_delivers_and_says_so(server, engine, camera, request):
+    """Plain http to another host name: no worker, no locks, no caches, no randomUUID. The page saves and delivers by
+    itself and says that its tab has to stay open.
+    """
+    options = {"chromium": RESOLVE_ELSEWHERE, "firefox": ({},)}[engine]
+    device = request.getfixturevalue(engine)(*options)
+    page = device.open(f"http://{ELSEWHERE}:{server.port}")
+    facts = page.evaluate("() => [isSecureContext, 'serviceWorker' in navigator, 'locks' in navigator]")
+    assert facts == [False, False, False]
+    expect(open_screen(page, "outbox").locator("#tab-line")).to_contain_text("Keep this tab open to send.")
+    open_screen(page, "new")
+    server.kill()
+    for number in (1, 2):
+        save(page, Inspection(site=f"Lock {number}", photos=(camera(number),)))
+    queued = on_device(page)
+    assert [job.site for job in queued] == ["Lock 1", "Lock 2"]
+
+    server.start()
+    open_screen(page, "outbox").get_by_role("button", name="Send now").click()
+    expect_delivered(server, queued, seconds=90)
+    wait_until_sent(page, [job.id for job in queued])
+
+
+def test_without_service_workers_in_firefox_the_page_alone_delivers_after_a_killed_browser(server, firefox, camera):
+    """Service workers are switched off: what was saved while the server was gone goes out at the next visit."""
+    device = firefox(NO_FIREFOX_WORKER)
+    page = device.open(server.url)
+    server.kill()
+    save(page, Inspection(site="Lock 7", photos=(camera(1),)))
+    queued = on_device(page)
+    device.kill()
+
+    server.start()
+    device.start().open(server.url)
+    expect_delivered(server, queued, seconds=60)
+
+
+# Double taps
+
+
+def test_a_double_tap_is_one_inspection_with_python_ready(server, chromium, camera):
+    """Two quick presses on the button are one job."""
+    page = chromium(visited=True).open(server.url)
+    double_tap(page, Inspection(site="Lock 7", photos=(camera(1),)))
+    wait_until_sent(page)
+    expect_delivered(server, on_device(page))
+    assert len(received(server)) == 1
+
+
+def test_a_double_tap_is_one_inspection_before_python_is_ready(relay, chromium):
+    """The same while Python is still on its way."""
+    held = relay.hold("GET", WASM)
+    page = chromium().open(relay.url, ready=False)
+    double_tap(page, Inspection(site="Lock 7"))
+    queued = on_device(page)
+    assert len(queued) == 1
+    held.let_go()
+    expect_delivered(relay.server, queued, seconds=60)
+    assert len(received(relay.server)) == 1
+
+
+def test_a_double_tap_is_one_inspection_without_webassembly(relay, chromium):
+    """The same where Python cannot start."""
+    relay.forbid_wasm()
+    page = failed_page(chromium(), relay.url)
+    double_tap(page, Inspection(site="Lock 7"))
+    assert len(on_device(page)) == 1
+
+
+@pytest.mark.parametrize("engine", ["chromium", "firefox"])
+def test_a_double_tap_is_one_inspection_without_a_service_worker(server, engine, request):
+    """The same where the page is alone."""
+    options = {"chromium": RESOLVE_ELSEWHERE, "firefox": ({},)}[engine]
+    page = request.getfixturevalue(engine)(*options).open(f"http://{ELSEWHERE}:{server.port}", ready=False)
+    until_page(page, "async () => Boolean(globalThis.holdfast)", "the client")
+    double_tap(page, Inspection(site="Lock 7"))
+    queued = on_device(page)
+    assert len(queued) == 1
+    expect_delivered(server, queued, seconds=60)
+    assert len(received(server)) == 1
