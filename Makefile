@@ -9,12 +9,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
 WHEELS := .cache/wheels
+TEST_WHEELS := .cache/test-wheels
 # A machine without npm gets it from requirements/node.txt, into $(BIN).
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build serve lint test test-long bench browsers lock clean
+.PHONY: help setup build serve lint test test-long bench browsers databases lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -32,16 +33,19 @@ lint: $(STAMPS)/dev ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: setup browsers lint build ## everything: linters, types, unit tests, real browsers
+test: setup browsers databases lint build ## everything: linters, types, unit tests, real browsers
 	$(BIN)/python -m pytest $(ARGS)
 
-test-long: setup browsers lint build ## the same suites at full figures
+test-long: setup browsers databases lint build ## the same suites at full figures
 	HOLDFAST_LONG=1 $(BIN)/python -m pytest $(ARGS)
 
-bench: setup browsers build ## the budgets, both sides of each measured in one run
+bench: setup browsers databases build ## the budgets, both sides of each measured in one run
 	$(BIN)/python -m pytest tests/bench -s $(ARGS)
 
-browsers: $(STAMPS)/browsers
+browsers: $(STAMPS)/browsers $(STAMPS)/test-wheels
+
+databases:
+	@sh .ci/databases.sh
 
 lock: $(STAMPS)/runtime ## pin the newest versions that requirements/*.in allow
 	$(BIN)/python -m pip install --quiet uv
@@ -50,6 +54,8 @@ lock: $(STAMPS)/runtime ## pin the newest versions that requirements/*.in allow
 			$$part.in -o $$part.txt || exit 1; done
 	cd requirements && ../$(BIN)/uv pip compile --quiet --upgrade --python-version 3.14 --generate-hashes --no-header \
 		browser.in -o browser.txt
+	cd requirements && ../$(BIN)/uv pip compile --quiet --upgrade --python-version 3.14 --generate-hashes --no-header \
+		--no-deps browser-test.in -o browser-test.txt
 
 clean: ## remove what make made, except ./data
 	rm -rf $(VENV) .cache node_modules $(DIST) .mypy_cache .ruff_cache .pytest_cache test-results
@@ -73,6 +79,13 @@ $(STAMPS)/browser-wheels: requirements/browser.txt | $(STAMPS)/venv
 	@rm -rf $(WHEELS)
 	$(BIN)/python -m pip download --quiet --require-hashes --no-deps --only-binary :all: --python-version 3.14 \
 		--dest $(WHEELS) -r requirements/browser.txt
+	@touch $@
+
+# Hypothesis has compiled parts, so Pyodide needs a wheel of its own.
+$(STAMPS)/test-wheels: requirements/browser-test.txt | $(STAMPS)/venv
+	@rm -rf $(TEST_WHEELS)
+	$(BIN)/python -m pip download --quiet --require-hashes --no-deps --only-binary :all: --python-version 3.14 \
+		--platform pyemscripten_2026_0_wasm32 --dest $(TEST_WHEELS) -r requirements/browser-test.txt
 	@touch $@
 
 $(STAMPS)/npm: requirements/node.txt | $(STAMPS)/venv

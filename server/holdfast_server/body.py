@@ -85,6 +85,11 @@ class _Pieces:
             self._over = message["type"] == "http.disconnect" or not message.get("more_body", False)
 
 
+async def let_body_pass(request: Request) -> None:
+    """Take the body and forget it: before a refusal that needs none of it."""
+    await _Pieces(request).let_pass()
+
+
 @asynccontextmanager
 async def read_body(
     request: Request, *, accept: frozenset[str], limits: Limits, new_path: Callable[[], Path]

@@ -1,16 +1,15 @@
 """The command `holdfast`."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
-import uvicorn
 
-from holdfast_server.app import create_app
 from holdfast_server.errors import HoldfastServerError
 from holdfast_server.limits import Limits
-from holdfast_server.protocol import Protocol
-
-GRACE_SECONDS = 10
+from holdfast_server.serving import run
+from holdfast_server.settings import Settings
 
 
 @click.group()
@@ -18,17 +17,31 @@ def main() -> None:
     """Holdfast: build the reference app and serve it with its API."""
 
 
+def _data(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that say where everything is kept."""
+    folder = click.Path(file_okay=False, path_type=Path)
+    for option in (
+        click.option("--database", default="", help="Where the store is Redis: the database of the inspections."),
+        click.option(
+            "--store",
+            default="",
+            envvar="HOLDFAST_STORE",
+            show_envvar=True,
+            help="sqlite:///PATH, postgresql://…, redis://…; by default a file in the data folder.",
+        ),
+        click.option(
+            "--data", default=Path("data"), show_default=True, type=folder, help="Folder for database and attachments."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 @main.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), envvar="PORT", show_envvar=True)
-@click.option(
-    "--data",
-    default=Path("data"),
-    show_default=True,
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for database and attachments.",
-)
-@click.option("--store", default="", help="sqlite:///PATH; by default a file in the data folder.")
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Processes behind that address.")
+@_data
 @click.option(
     "--dist",
     default=Path("dist"),
@@ -40,22 +53,33 @@ def main() -> None:
     "--max-body", default=Limits().body, show_default=True, type=click.IntRange(1), help="Bytes of a request."
 )
 @click.option("--max-file", default=Limits().file, show_default=True, type=click.IntRange(1), help="Bytes of one file.")
-def serve(*, host: str, port: int, data: Path, store: str, dist: Path, max_body: int, max_file: int) -> None:
+@click.option(
+    "--key-lifetime",
+    type=click.FloatRange(0, min_open=True),
+    help="Seconds a key's answer is kept: 30 days, in Redis one.",
+)
+@click.option(
+    "--lease",
+    type=click.FloatRange(0, min_open=True),
+    help="Seconds a process that died blocks the keys it worked on: 30, in Redis 60.",
+)
+def serve(
+    *, host: str, port: int, workers: int, key_lifetime: float | None, lease: float | None, **settings: Any
+) -> None:
     """Serve the app and its API."""
     try:
-        app = create_app(data, dist, store, limits=Limits(body=max_body, file=max_file))
+        run(
+            Settings(**settings, key_lifetime_ms=_milliseconds(key_lifetime), lease_ms=_milliseconds(lease)),
+            host=host,
+            port=port,
+            workers=workers,
+        )
     except HoldfastServerError as error:
         raise click.ClickException(str(error)) from error
-    uvicorn.run(
-        app,
-        host=host,
-        port=port,
-        http=Protocol,
-        ws="none",
-        lifespan="on",
-        server_header=False,
-        timeout_graceful_shutdown=GRACE_SECONDS,
-    )
+
+
+def _milliseconds(seconds: float | None) -> int | None:
+    return None if seconds is None else int(seconds * 1_000)
 
 
 @main.command()

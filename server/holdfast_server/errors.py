@@ -1,7 +1,7 @@
 """What can go wrong on the server apart from a caller's mistake (those are problem documents, see `problems.py`).
 
 HoldfastServerError
-├── UnsupportedStoreError    the store URL names something this version cannot open
+├── UnsupportedStoreError    the store URL names something this program cannot open
 ├── SchemaTooNewError        the database was written by a newer version
 └── StoreUnavailableError    the database or the disk cannot take the write right now
 """
@@ -12,7 +12,7 @@ class HoldfastServerError(Exception):
 
 
 class UnsupportedStoreError(HoldfastServerError):
-    """The store URL names something this version cannot open."""
+    """The store URL names something this program cannot open."""
 
 
 class SchemaTooNewError(HoldfastServerError):

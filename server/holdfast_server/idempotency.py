@@ -26,9 +26,14 @@ class StoredResponse:
     body: bytes
 
 
+def scope_of(route: str, account: str) -> str:
+    """Where a key counts: on one route (method and path), for one account (not for its token, which changes)."""
+    return f"{route}\n{account}" if account else route
+
+
 @dataclass(frozen=True, slots=True)
 class KeyedRequest:
-    """A request that carries a key. `scope` is where the key counts (method and route); the same key elsewhere is another."""
+    """A request that carries a key. `scope` is where the key counts, see `scope_of`; the same key elsewhere is another."""
 
     scope: str
     key: str

@@ -2,8 +2,8 @@
 
 import asyncio
 import json
-import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from urllib.parse import quote
@@ -15,20 +15,25 @@ from starlette.responses import Response
 from holdfast.routes import Violation
 from holdfast_server import records
 from holdfast_server.attachments import Attachments, IncomingFile
-from holdfast_server.body import JSON, MULTIPART, FormBody, JsonBody, read_body
+from holdfast_server.body import JSON, MULTIPART, FormBody, JsonBody, let_body_pass, read_body
 from holdfast_server.files import WholeFile
-from holdfast_server.idempotency import KeyedRequest, StoredResponse
+from holdfast_server.idempotency import KeyedRequest, Mismatch, Replay, StoredResponse, scope_of
 from holdfast_server.limits import Limits
 from holdfast_server.metrics import Metrics
-from holdfast_server.middleware import answer_once, require_key
+from holdfast_server.middleware import require_key
+from holdfast_server.once import answer_once
 from holdfast_server.problems import INVALID, Problem, malformed_body
 from holdfast_server.security import CONTENT_SECURITY_POLICY
-from holdfast_server.stores.sqlite import SqliteDatabase, SqliteKeyStore
+from holdfast_server.stores.port import Database, Effect, EffectStore
+from holdfast_server.stores.statements import Steps
 
-SCOPE: Final = "POST /api/inspections"
+METHOD: Final = "POST"
+PATH: Final = "/api/inspections"
 PAGE_LIMIT: Final = 1_000
 PAGE_DEFAULT: Final = 100
 _LARGEST_ID: Final = 2**63 - 1
+_ZERO: Final = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+"""A zero character as JSON spells it, and not a backslash that somebody typed."""
 
 SHOWN_TYPES: Final = frozenset(
     {"image/avif", "image/gif", "image/heic", "image/heif", "image/jpeg", "image/png", "image/webp"}
@@ -52,35 +57,47 @@ class InspectionRules(Protocol):
 class Inspections:
     """The routes, and what they stand on."""
 
-    database: SqliteDatabase
-    keys: SqliteKeyStore
+    database: Database
+    keys: EffectStore
     attachments: Attachments
     rules: InspectionRules
     limits: Limits
     metrics: Metrics
+    account_of: Callable[[Request], Awaitable[str]]
     now_ms: Callable[[], int]
 
     async def collection(self, request: Request) -> Response:
         """`/api/inspections`."""
-        return await (self._create(request) if request.method == "POST" else self._list(request))
+        return await (self._create(request) if request.method == METHOD else self._list(request))
 
     async def _create(self, request: Request) -> Response:
-        key = require_key(request)
+        try:
+            key = require_key(request)
+            account = await self.account_of(request)
+        except Problem:
+            await let_body_pass(request)
+            raise
         accept = frozenset({JSON, MULTIPART})
         async with read_body(request, accept=accept, limits=self.limits, new_path=self.attachments.new_path) as body:
-            keyed = KeyedRequest(SCOPE, key, body.fingerprint(request.method, request.url.path))
+            keyed = self.keyed(body, account=account, key=key)
 
-            async def prepare() -> Callable[[sqlite3.Connection], StoredResponse]:
+            async def prepare() -> Effect:
                 payload, files = self.checked(body)
-                return await self._effect(payload, files, key)
+                if files:
+                    await asyncio.to_thread(self.attachments.keep, files)
+                return self.effect(keyed, payload, files, account=account)
 
             return await answer_once(self.keys, keyed, prepare, now_ms=self.now_ms, metrics=self.metrics)
+
+    def keyed(self, body: JsonBody | FormBody, *, account: str, key: str) -> KeyedRequest:
+        """The request as key stores know it."""
+        return KeyedRequest(scope_of(f"{METHOD} {PATH}", account), key, body.fingerprint(METHOD, PATH))
 
     def checked(self, body: JsonBody | FormBody) -> tuple[dict[str, Any], Sequence[IncomingFile]]:
         """The payload and files of a body that keeps all rules.
 
         Raises:
-            Problem: 422 with every broken rule; 400 where a text is no Unicode.
+            Problem: 422 with every broken rule; 400 where a text cannot be stored.
         """
         payload = body.value if isinstance(body, JsonBody) else self.rules.parse(body.fields)
         files = [] if isinstance(body, JsonBody) else body.files
@@ -89,44 +106,53 @@ class Inspections:
         if broken:
             detail = "Correct what is listed, then send it again under a key of its own."
             raise Problem(422, INVALID, title="The inspection breaks rules", detail=detail, errors=broken)
+        text = json.dumps(payload, ensure_ascii=False)
+        if _ZERO.search(text):
+            raise malformed_body("A text has a zero character in it, which PostgreSQL cannot hold.")
         try:
-            json.dumps(payload, ensure_ascii=False).encode()
+            text.encode()
         except (
             UnicodeEncodeError
-        ) as error:  # JSON can spell half a surrogate pair; neither UTF-8 nor SQLite can hold it
+        ) as error:  # JSON can spell half a surrogate pair; neither UTF-8 nor a database can hold it
             raise malformed_body("A text has half a character in it (a lone surrogate).") from error
         return payload, files
 
-    async def _effect(
-        self, payload: Mapping[str, Any], files: Sequence[IncomingFile], key: str
-    ) -> Callable[[sqlite3.Connection], StoredResponse]:
-        if files:
-            await asyncio.to_thread(self.attachments.keep, files)
-        received_at = self.now_ms()
+    def effect(
+        self, keyed: KeyedRequest, payload: Mapping[str, Any], files: Sequence[IncomingFile] = (), *, account: str
+    ) -> Effect:
+        """What the request does: an inspection is stored, unless its key has one. However old the key is, it tells."""
+        new = records.NewInspection(account, keyed.key, keyed.fingerprint, self.now_ms(), payload, files)
 
-        def effect(connection: sqlite3.Connection) -> StoredResponse:
-            item = records.insert(connection, payload, files, key=key, received_at=received_at)
-            receipt = json.dumps(item, ensure_ascii=False).encode()
-            return StoredResponse(201, (("Content-Type", JSON),), receipt)
+        def effect() -> Steps[StoredResponse | Replay | Mismatch]:
+            stored = yield from records.insert(new)
+            if not isinstance(stored, records.Known):
+                return _receipt(stored)
+            if stored.fingerprint not in ("", keyed.fingerprint):
+                return Mismatch()
+            return Replay(_receipt(stored.item))
 
         return effect
 
-    async def create_without_script(self, body: FormBody) -> int:
+    async def create_without_script(self, body: FormBody, account: str) -> int:
         """Take in an inspection from a form that has no key: it gets one here. Returns its id.
 
         Raises:
             Problem: 422 with every broken rule.
         """
         payload, files = self.checked(body)
-        effect = await self._effect(payload, files, str(uuid4()))
-        response = await self.database.write(effect)
-        inspection_id: int = json.loads(response.body)["id"]
+        if files:
+            await asyncio.to_thread(self.attachments.keep, files)
+        new = records.NewInspection(account, str(uuid4()), "", self.now_ms(), payload, files)
+        stored = await self.database.write_in_turn(records.insert(new))
+        assert not isinstance(stored, records.Known)  # noqa: S101  (the key is new)
+        inspection_id: int = stored["id"]
         return inspection_id
 
     async def _list(self, request: Request) -> Response:
         limit = _number(request, "limit", default=PAGE_DEFAULT, least=1, most=PAGE_LIMIT)
         after = _number(request, "after", default=0, least=0, most=_LARGEST_ID)
-        found = await self.database.read(lambda connection: records.page(connection, limit=limit, after=after))
+        account = await self.account_of(request)
+        found = await self.database.read(records.page(account, limit=limit, after=after))
         body = json.dumps(found, ensure_ascii=False).encode()
         return Response(body, headers={"Cache-Control": "no-store"}, media_type=JSON)
 
@@ -136,7 +162,8 @@ class Inspections:
         place = _whole_number(request.path_params["place"], least=1, most=_LARGEST_ID)
         if inspection_id is None or place is None:
             raise Problem(404)
-        found = await self.database.read(lambda connection: records.photo(connection, inspection_id, place))
+        account = await self.account_of(request)
+        found = await self.database.read(records.photo(account, inspection_id, place))
         if found is None:
             raise Problem(404)
         etag = f'"{found.sha256}"'
@@ -151,6 +178,10 @@ class Inspections:
             return Response(status_code=304, headers=headers)
         path = self.attachments.path(found.sha256)
         return WholeFile(path, headers=headers, media_type=found.type if shown else "application/octet-stream")
+
+
+def _receipt(item: Mapping[str, Any]) -> StoredResponse:
+    return StoredResponse(201, (("Content-Type", JSON),), json.dumps(item, ensure_ascii=False).encode())
 
 
 def _number(request: Request, name: str, *, default: int, least: int, most: int) -> int:

@@ -106,7 +106,7 @@ class MultipartReader:
         if disposition != b"form-data" or b"name" not in options:
             raise malformed_body("A part of the form has no name.")
         name = _text(options[b"name"], "name")
-        content_type = parse_options_header(self._headers.get(b"content-type"))[0].decode("latin-1")
+        content_type = _CONTROL.sub("", parse_options_header(self._headers.get(b"content-type"))[0].decode("latin-1"))
         filename = options.get(b"filename")
         # A JSON part may come as a Blob, which browsers give the filename "blob": it is a field all the same.
         if filename is None or content_type == "application/json":

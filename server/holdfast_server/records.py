@@ -1,49 +1,15 @@
-"""Inspections and their photos in the database: the schema's migrations and the SQL. Nothing of HTTP here."""
+"""Inspections and their photos in the database, as steps. Nothing of HTTP here."""
 
 import json
-import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from holdfast_server.attachments import IncomingFile
-from holdfast_server.stores.sqlite import KEYS_SCHEMA, Migration
+from holdfast_server.stores.statements import Statement, Steps
 
-MIGRATIONS: Final[Sequence[Migration]] = (
-    KEYS_SCHEMA,
-    (
-        # The unique key is the last word on "once": it is kept as long as the inspection, whatever becomes of the key store.
-        """
-        CREATE TABLE inspections (
-            id INTEGER PRIMARY KEY AUTOINCREMENT,
-            idempotency_key TEXT NOT NULL UNIQUE,
-            received_at INTEGER NOT NULL,
-            site TEXT NOT NULL,
-            inspected_on TEXT NOT NULL,
-            severity TEXT NOT NULL,
-            notes TEXT NOT NULL,
-            checklist TEXT NOT NULL
-        ) STRICT
-        """,
-        """
-        CREATE TABLE photos (
-            inspection_id INTEGER NOT NULL REFERENCES inspections (id),
-            place INTEGER NOT NULL,
-            name TEXT NOT NULL,
-            type TEXT NOT NULL,
-            size INTEGER NOT NULL,
-            sha256 TEXT NOT NULL,
-            PRIMARY KEY (inspection_id, place)
-        ) STRICT, WITHOUT ROWID
-        """,
-    ),
-)
-"""Each database goes through these in order, once. Append only."""
-
-_SELECT: Final = (
-    "SELECT id, idempotency_key, received_at, site, inspected_on, severity, notes, checklist FROM inspections"
-)
+_COLUMNS: Final = "id, idempotency_key, received_at, site, inspected_on, severity, notes, checklist"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,88 +22,116 @@ class Photo:
     sha256: str
 
 
-def insert(
-    connection: sqlite3.Connection,
-    payload: Mapping[str, Any],
-    photos: Sequence[IncomingFile],
-    *,
-    key: str,
-    received_at: int,
-) -> dict[str, Any]:
-    """Store an inspection and return it as `page` would."""
-    cursor = connection.execute(
-        "INSERT INTO inspections (idempotency_key, received_at, site, inspected_on, severity, notes, checklist)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (
-            key,
-            received_at,
-            payload["site"],
-            payload["inspected_on"],
-            payload["severity"],
-            payload.get("notes", ""),
-            json.dumps(payload.get("checklist", [])),
-        ),
-    )
-    inspection_id = cursor.lastrowid
-    connection.executemany(
-        "INSERT INTO photos (inspection_id, place, name, type, size, sha256) VALUES (?, ?, ?, ?, ?, ?)",
-        [
-            (inspection_id, place, photo.name, photo.type, photo.size, photo.sha256)
-            for place, photo in enumerate(photos, 1)
-        ],
-    )
-    (item,) = _items(connection, "WHERE id = ?", (inspection_id,))
-    return item
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The key has an inspection already, made from the request with this fingerprint ('' if that was not kept)."""
+
+    item: dict[str, Any]
+    fingerprint: str
 
 
-def page(connection: sqlite3.Connection, *, limit: int, after: int) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class NewInspection:
+    """What is to be stored. The key is unique for its account, for ever."""
+
+    account: str
+    key: str
+    fingerprint: str
+    received_at: int
+    payload: Mapping[str, Any]
+    photos: Sequence[IncomingFile] = ()
+
+
+def insert(new: NewInspection) -> Steps[dict[str, Any] | Known]:
+    """Store an inspection and give it as `page` would; nothing is stored if its key has one."""
+    checklist = new.payload.get("checklist", [])
+    texts = [new.payload["site"], new.payload["inspected_on"], new.payload["severity"], new.payload.get("notes", "")]
+    rows = yield Statement(
+        "INSERT INTO inspections"
+        " (account, idempotency_key, fingerprint, received_at, site, inspected_on, severity, notes, checklist)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (account, idempotency_key) DO NOTHING RETURNING id",
+        (new.account, new.key, new.fingerprint, new.received_at, *texts, json.dumps(checklist)),
+    )
+    if not rows:
+        return (yield from _known(new))
+    ((inspection_id,),) = rows
+    photos = [
+        (inspection_id, place, photo.name, photo.type, photo.size, photo.sha256)
+        for place, photo in enumerate(new.photos, 1)
+    ]
+    if photos:
+        yield Statement(
+            "INSERT INTO photos (inspection_id, place, name, type, size, sha256) VALUES "  # noqa: S608  (places only)
+            + ", ".join(["(?, ?, ?, ?, ?, ?)"] * len(photos)),
+            tuple(value for photo in photos for value in photo),
+        )
+    row = (inspection_id, new.key, new.received_at, *texts, json.dumps(checklist))
+    return _item(row, [(inspection_id, place, name, size, digest) for _, place, name, _, size, digest in photos])
+
+
+def _known(new: NewInspection) -> Steps[Known]:
+    where = "account = ? AND idempotency_key = ?"
+    values = (new.account, new.key)
+    ((fingerprint,),) = yield Statement(f"SELECT fingerprint FROM inspections WHERE {where}", values)  # noqa: S608  (fixed texts)
+    (item,) = yield from _items(where, values)
+    return Known(item, fingerprint)
+
+
+def page(account: str, *, limit: int, after: int) -> Steps[dict[str, Any]]:
     """Up to `limit` inspections received after the one with the id `after`, oldest first, and how many there are in all."""
-    (total,) = connection.execute("SELECT count(*) FROM inspections").fetchone()
-    return {"total": total, "items": _items(connection, "WHERE id > ? ORDER BY id LIMIT ?", (after, limit))}
+    ((total,),) = yield Statement("SELECT count(*) FROM inspections WHERE account = ?", (account,))
+    items = yield from _items("account = ? AND id > ? ORDER BY id LIMIT ?", (account, after, limit))
+    return {"total": total, "items": items}
 
 
-def photo(connection: sqlite3.Connection, inspection_id: int, place: int) -> Photo | None:
+def photo(account: str, inspection_id: int, place: int) -> Steps[Photo | None]:
     """One photo of an inspection; they are numbered from 1."""
-    row = connection.execute(
-        "SELECT name, type, size, sha256 FROM photos WHERE inspection_id = ? AND place = ?", (inspection_id, place)
-    ).fetchone()
-    return None if row is None else Photo(*row)
-
-
-def referenced(connection: sqlite3.Connection) -> set[str]:
-    """The digests of all stored photos."""
-    return {sha256 for (sha256,) in connection.execute("SELECT DISTINCT sha256 FROM photos")}
-
-
-def _items(connection: sqlite3.Connection, where: str, values: tuple[Any, ...]) -> list[dict[str, Any]]:
-    rows = connection.execute(
-        f"{_SELECT} {where}",
-        values,
-    ).fetchall()
-    return [
-        {
-            "id": inspection_id,
-            "idempotency_key": key,
-            "received_at": rfc3339(received_at),
-            "site": site,
-            "inspected_on": inspected_on,
-            "severity": severity,
-            "notes": notes,
-            "checklist": json.loads(checklist),
-            "photos": _photos(connection, inspection_id),
-        }
-        for inspection_id, key, received_at, site, inspected_on, severity, notes, checklist in rows
-    ]
-
-
-def _photos(connection: sqlite3.Connection, inspection_id: int) -> list[dict[str, Any]]:
-    rows = connection.execute(
-        "SELECT place, name, size, sha256 FROM photos WHERE inspection_id = ? ORDER BY place", (inspection_id,)
+    rows = yield Statement(
+        "SELECT name, type, size, sha256 FROM photos JOIN inspections ON inspections.id = inspection_id"
+        " WHERE account = ? AND inspection_id = ? AND place = ?",
+        (account, inspection_id, place),
     )
-    return [
-        {"name": name, "size": size, "sha256": sha256, "url": f"/api/inspections/{inspection_id}/photos/{place}"}
-        for place, name, size, sha256 in rows
-    ]
+    return Photo(*rows[0]) if rows else None
+
+
+def referenced() -> Steps[set[str]]:
+    """The digests of all stored photos."""
+    rows = yield Statement("SELECT DISTINCT sha256 FROM photos")
+    return {sha256 for (sha256,) in rows}
+
+
+def _items(where: str, values: tuple[Any, ...]) -> Steps[list[dict[str, Any]]]:
+    rows = yield Statement(f"SELECT {_COLUMNS} FROM inspections WHERE {where}", values)  # noqa: S608  (fixed texts)
+    if not rows:
+        return []
+    places = ", ".join("?" * len(rows))
+    photos = yield Statement(
+        f"SELECT inspection_id, place, name, size, sha256 FROM photos WHERE inspection_id IN ({places})"  # noqa: S608  (places only)
+        " ORDER BY inspection_id, place",
+        tuple(row[0] for row in rows),
+    )
+    by_inspection: dict[int, list[tuple[Any, ...]]] = {}
+    for row in photos:
+        by_inspection.setdefault(row[0], []).append(row)
+    return [_item(row, by_inspection.get(row[0], [])) for row in rows]
+
+
+def _item(row: tuple[Any, ...], photos: Sequence[tuple[Any, ...]]) -> dict[str, Any]:
+    inspection_id, key, received_at, site, inspected_on, severity, notes, checklist = row
+    return {
+        "id": inspection_id,
+        "idempotency_key": key,
+        "received_at": rfc3339(received_at),
+        "site": site,
+        "inspected_on": inspected_on,
+        "severity": severity,
+        "notes": notes,
+        "checklist": json.loads(checklist),
+        "photos": [
+            {"name": name, "size": size, "sha256": sha256, "url": f"/api/inspections/{inspection_id}/photos/{place}"}
+            for _, place, name, size, sha256 in photos
+        ],
+    }
 
 
 def rfc3339(instant_ms: int) -> str:

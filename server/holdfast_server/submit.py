@@ -31,12 +31,13 @@ class Submit:
         fields: list[tuple[str, str]] = []
         try:
             _refuse_other_sites(request)
+            account = await self.inspections.account_of(request)
             accept = frozenset({MULTIPART, URLENCODED})
             limits, new_path = self.inspections.limits, self.inspections.attachments.new_path
             async with read_body(request, accept=accept, limits=limits, new_path=new_path) as body:
                 assert isinstance(body, FormBody)  # noqa: S101  (no JSON is accepted)
                 fields = body.fields
-                inspection_id = await self.inspections.create_without_script(body)
+                inspection_id = await self.inspections.create_without_script(body, account)
         except Problem as problem:
             payload = self.inspections.rules.parse(fields)
             page = _page(problem, payload, await asyncio.to_thread(_links, self.index))

@@ -1,1 +1,1 @@
-"""Where keys and effects are kept. `port.py` is the port; each other module is one database behind it."""
+"""Where keys and effects are kept. `port.py` has the ports; `sql_keys.py` keeps keys in SQLite and PostgreSQL, `redis.py` in Redis."""

@@ -1,86 +1,59 @@
-"""SQLite: a database driven from threads, and the key store on it. Effect and key share one transaction.
-
-A request that still runs is known to this process alone; the table knows finished ones. So a claim costs no write, and
-dies with its process. A second process on the same file may run the same request at the same time: `finish` looks the
-key up again inside the write transaction, and the later of the two is rolled back and replays.
-"""
+"""SQLite, driven from threads: one that writes, a few that read. The event loop never waits for the disk."""
 
 import asyncio
-import json
 import queue
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final
 
 from holdfast_server.errors import SchemaTooNewError, StoreUnavailableError
-from holdfast_server.idempotency import (
-    Entry,
-    Expired,
-    InFlight,
-    KeyedRequest,
-    Mismatch,
-    Replay,
-    Start,
-    StoredResponse,
-    decide,
-)
-from holdfast_server.stores.port import Claim, Done
-
-Result = TypeVar("Result")
-Migration = Sequence[str]
-
-KEYS_SCHEMA: Final[Migration] = (
-    """
-    CREATE TABLE idempotency_keys (
-        scope TEXT NOT NULL,
-        key TEXT NOT NULL,
-        fingerprint TEXT NOT NULL,
-        stored_at INTEGER NOT NULL,
-        status INTEGER NOT NULL,
-        headers TEXT NOT NULL,
-        body BLOB NOT NULL,
-        PRIMARY KEY (scope, key)
-    ) STRICT, WITHOUT ROWID
-    """,
-)
-"""The first migration of a database that holds keys."""
+from holdfast_server.stores.port import Schema
+from holdfast_server.stores.statements import Result, Rows, Statement, Steps
 
 BUSY_MS: Final = 5_000
 READERS: Final = 4
-LEASE_MS: Final = 60_000
+DURABLE: Final = "FULL"
+RELAXED: Final = "NORMAL"
+
+# Before parts had versions of their own, the file had one: 1 was the first of `keys`, 2 the first of `reference` as well.
+_BEFORE_PARTS: Final = {1: {"keys": 1}, 2: {"keys": 1, "reference": 1}}
+_AFTER_PARTS: Final = 1_000
 
 
 class SqliteDatabase:
-    """One SQLite file: one thread that writes, a few that read, and a schema kept up to date by a chain of migrations.
+    """One SQLite file (see `port.Database`). A durable write is on disk when its call returns (WAL, synchronous=FULL).
 
-    The event loop never waits for the disk. A write is on disk when its call returns (WAL, synchronous=FULL).
+    Args:
+        path: of the file; made if absent.
+        schema: the migrations of each part that lives in it.
     """
 
-    def __init__(self, path: Path, migrations: Sequence[Migration]) -> None:
+    waits_for_writers = True
+
+    def __init__(self, path: Path, schema: Schema) -> None:
         self._path = path
-        self._migrations = migrations
+        self._schema = schema
         self._writer_thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite-write")
         self._reader_threads = ThreadPoolExecutor(READERS, thread_name_prefix="sqlite-read")
         self._readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
         self._writer: sqlite3.Connection | None = None
+        self._synchronous = DURABLE
+        self._turn = asyncio.Lock()
 
     async def open(self) -> None:
-        """Open the file, creating or migrating it.
-
-        Raises:
-            SchemaTooNewError: a newer version wrote it; it was left as it is.
-        """
-        await asyncio.get_running_loop().run_in_executor(self._writer_thread, self._open)
+        """Open the file, creating or migrating it."""
+        await self._in_writer(self._open)
 
     def _open(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         writer = self._connect()
         try:
             writer.execute("PRAGMA journal_mode = WAL")
-            writer.execute("PRAGMA synchronous = FULL")
-            migrate(writer, self._migrations)
+            writer.execute(f"PRAGMA synchronous = {DURABLE}")
+            migrate(writer, self._schema)
         except BaseException:
             writer.close()
             raise
@@ -110,145 +83,193 @@ class SqliteDatabase:
             self._writer.close()
             self._writer = None
 
-    async def read(self, query: Callable[[sqlite3.Connection], Result]) -> Result:
-        """Run a query on one of the reading threads; it sees one consistent state."""
-        return await asyncio.get_running_loop().run_in_executor(self._reader_threads, self._read, query)
+    async def read(self, steps: Steps[Result]) -> Result:
+        """Run steps on one of the reading threads."""
+        return await asyncio.get_running_loop().run_in_executor(self._reader_threads, self._read, steps)
 
-    def _read(self, query: Callable[[sqlite3.Connection], Result]) -> Result:
+    def _read(self, steps: Steps[Result]) -> Result:
         connection = self._readers.get()
         try:
-            connection.execute("BEGIN")
-            try:
-                return query(connection)
-            finally:
-                connection.execute("ROLLBACK")
-        except sqlite3.OperationalError as error:
-            raise StoreUnavailableError(f"{self._path.name} cannot be read: {error}") from error
+            with self._faults("read"):
+                connection.execute("BEGIN")
+                try:
+                    return drive(connection, steps)
+                finally:
+                    connection.execute("ROLLBACK")
         finally:
             self._readers.put(connection)
 
-    async def write(self, change: Callable[[sqlite3.Connection], Result]) -> Result:
-        """Run a change as one transaction on the writing thread. If it raises, nothing is changed."""
-        return await asyncio.get_running_loop().run_in_executor(self._writer_thread, self._write, change)
+    async def write(self, steps: Steps[Result]) -> Result:
+        """Run steps as one transaction on the writing thread."""
+        async with self._turn:
+            return await self._in_writer(self._write, steps, DURABLE)
 
-    def _write(self, change: Callable[[sqlite3.Connection], Result]) -> Result:
+    async def write_in_turn(self, steps: Steps[Result]) -> Result:
+        """The same: writers take turns anyway."""
+        return await self.write(steps)
+
+    async def write_relaxed(self, steps: Steps[Result]) -> Result:
+        """The same without waiting for the disk."""
+        async with self._turn:
+            return await self._in_writer(self._write, steps, RELAXED)
+
+    def _write(self, steps: Steps[Result], synchronous: str) -> Result:
+        with self._faults("written"):
+            connection = self._begin(synchronous)
+            try:
+                result = drive(connection, steps)
+                connection.execute("COMMIT")
+            finally:
+                _undo(connection)
+        return result
+
+    def _begin(self, synchronous: str) -> sqlite3.Connection:
         connection = self._writer
         if connection is None:
             raise StoreUnavailableError(f"{self._path.name} is not open.")
+        if synchronous != self._synchronous:
+            connection.execute(f"PRAGMA synchronous = {synchronous}")
+            self._synchronous = synchronous
+        connection.execute("BEGIN IMMEDIATE")
+        return connection
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator["SqliteTransaction"]:
+        """A transaction over several awaits. All other writers wait for its end, those of other processes too."""
+        async with self._turn:
+            connection = await self._in_writer(self._call, self._begin, DURABLE)
+            transaction = SqliteTransaction(self, connection)
+            try:
+                yield transaction
+            finally:
+                await transaction.rollback()
+
+    async def _in_writer(self, function: Callable[..., Result], *arguments: Any) -> Result:
+        """Run on the writing thread, to its end: a cancelled caller must not let the next transaction begin inside this one."""
+        done = asyncio.get_running_loop().run_in_executor(self._writer_thread, function, *arguments)
         try:
-            with transaction(connection):
-                return change(connection)
+            return await asyncio.shield(done)
+        except asyncio.CancelledError:
+            await asyncio.wait((done,))
+            raise
+
+    def _call(self, function: Callable[..., Result], *arguments: Any) -> Result:
+        with self._faults("written"):
+            return function(*arguments)
+
+    @contextmanager
+    def _faults(self, what: str) -> Iterator[None]:
+        try:
+            yield
         except sqlite3.OperationalError as error:
-            raise StoreUnavailableError(f"{self._path.name} cannot be written: {error}") from error
+            raise StoreUnavailableError(f"{self._path.name} cannot be {what}: {error}") from error
 
 
-class transaction:  # noqa: N801  (reads as a statement: `with transaction(connection)`)
-    """A write transaction: committed at the end of the block, rolled back if the block raises."""
+class SqliteConnection:
+    """What a handler writes with inside `SqliteDatabase.transaction`."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
+    def __init__(self, transaction: "SqliteTransaction") -> None:
+        self._transaction = transaction
 
-    def __enter__(self) -> None:
-        self._connection.execute("BEGIN IMMEDIATE")
+    async def execute(self, sql: str, values: tuple[Any, ...] = ()) -> Rows:
+        """Run one statement and give its rows."""
+        return await self._transaction.run(_rows_of(Statement(sql, values)))
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+
+class SqliteTransaction:
+    """See `port.Transaction`."""
+
+    def __init__(self, database: SqliteDatabase, connection: sqlite3.Connection) -> None:
+        self.connection = SqliteConnection(self)
+        self._database = database
+        self._raw = connection
+        self._open = True
+
+    async def run(self, steps: Steps[Result]) -> Result:
+        """Run steps in it."""
+        if not self._open:
+            raise StoreUnavailableError("The transaction has ended.")
+        return await self._database._in_writer(self._database._call, drive, self._raw, steps)  # noqa: SLF001  (its own part)
+
+    async def commit(self) -> None:
+        """Make it last."""
+        await self._end(self._commit)
+
+    def _commit(self) -> None:
         try:
-            if kind is None:
-                self._connection.execute("COMMIT")
+            self._raw.execute("COMMIT")
         finally:
-            if self._connection.in_transaction:  # the block raised, or COMMIT itself failed (a full disk)
-                self._connection.execute("ROLLBACK")
+            _undo(self._raw)
+
+    async def rollback(self) -> None:
+        """Undo it."""
+        if self._open:
+            await self._end(lambda: _undo(self._raw))
+
+    async def _end(self, function: Callable[[], None]) -> None:
+        self._open = False
+        await self._database._in_writer(self._database._call, function)  # noqa: SLF001  (its own part)
 
 
-def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration]) -> None:
-    """Bring the schema up to date. Several processes may do it at once: the write lock orders them.
+def drive(connection: sqlite3.Connection, steps: Steps[Result]) -> Result:
+    """Run steps on a connection."""
+    try:
+        statement = next(steps)
+        while True:
+            try:
+                rows = connection.execute(statement.sql, statement.values).fetchall()
+            except sqlite3.Error as error:
+                statement = steps.throw(error)
+            else:
+                statement = steps.send(rows)
+    except StopIteration as end:
+        result: Result = end.value
+        return result
+
+
+def _rows_of(statement: Statement) -> Steps[Rows]:
+    return (yield statement)
+
+
+def _undo(connection: sqlite3.Connection) -> None:
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
+
+
+def migrate(connection: sqlite3.Connection, schema: Schema) -> None:
+    """Bring every part up to date. Several processes may do it at once: the write lock orders them.
 
     Raises:
-        SchemaTooNewError: the database has seen more migrations than this version knows.
+        SchemaTooNewError: a part has seen more migrations than this version knows; nothing was changed.
     """
-    with transaction(connection):
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version > len(migrations):
-            raise SchemaTooNewError(
-                f"The database has schema {version}; this version knows {len(migrations)}. Start the newer version."
-            )
-        for migration in migrations[version:]:
-            for statement in migration:
-                connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {len(migrations)}")
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        versions = _versions(connection)
+        for part, migrations in schema.items():
+            version = versions.get(part, 0)
+            if version > len(migrations):
+                raise SchemaTooNewError(
+                    f"The database has version {version} of {part!r}; this program knows {len(migrations)}. "
+                    "Start the newer version."
+                )
+            for migration in migrations[version:]:
+                for statement in migration:
+                    connection.execute(statement)
+            connection.execute("INSERT OR REPLACE INTO holdfast_schema VALUES (?, ?)", (part, len(migrations)))
+        connection.execute("COMMIT")
+    finally:
+        _undo(connection)
 
 
-class SqliteKeyStore:
-    """The key store (see `port.KeyStore`) on a `SqliteDatabase` whose migrations include `KEYS_SCHEMA`."""
-
-    def __init__(self, database: SqliteDatabase, *, key_lifetime_ms: int | None = None) -> None:
-        self.key_lifetime_ms = key_lifetime_ms
-        self._database = database
-        self._claims: dict[tuple[str, str], Claim] = {}
-
-    async def begin(self, request: KeyedRequest, *, now_ms: int) -> Claim | Replay | InFlight | Mismatch:
-        """Look the request up; if nobody runs it or has run it, claim it."""
-        entry = await self._database.read(lambda connection: _find(connection, request))
-        place = (request.scope, request.key)
-        running = self._claims.get(place)
-        if entry is None and running is not None:
-            entry = Entry(running.request.fingerprint, stored_at=0, lease_until=running.lease_until)
-        decision = decide(entry, request.fingerprint, now_ms=now_ms, key_lifetime_ms=self.key_lifetime_ms)
-        if isinstance(decision, Start | Expired):
-            self._claims[place] = claim = Claim(request, now_ms + LEASE_MS)
-            return claim
-        return decision
-
-    async def finish(
-        self, claim: Claim, effect: Callable[[sqlite3.Connection], StoredResponse], *, now_ms: int
-    ) -> Done | Replay | InFlight | Mismatch:
-        """Run the effect and remember its answer, in one transaction."""
-        request = claim.request
-
-        def change(connection: sqlite3.Connection) -> Done | Replay | InFlight | Mismatch:
-            entry = _find(connection, request)
-            decision = decide(entry, request.fingerprint, now_ms=now_ms, key_lifetime_ms=self.key_lifetime_ms)
-            if not isinstance(decision, Start | Expired):
-                return decision
-            response = effect(connection)
-            _remember(connection, request, response, now_ms)
-            return Done(response)
-
-        try:
-            return await self._database.write(change)
-        finally:
-            await self.release(claim)
-
-    async def release(self, claim: Claim) -> None:
-        """Give the claim back."""
-        place = (claim.request.scope, claim.request.key)
-        if self._claims.get(place) is claim:
-            del self._claims[place]
-
-
-def _find(connection: sqlite3.Connection, request: KeyedRequest) -> Entry | None:
-    row = connection.execute(
-        "SELECT fingerprint, stored_at, status, headers, body FROM idempotency_keys WHERE scope = ? AND key = ?",
-        (request.scope, request.key),
-    ).fetchone()
-    if row is None:
-        return None
-    fingerprint, stored_at, status, headers, body = row
-    pairs = tuple((name, value) for name, value in json.loads(headers))
-    return Entry(fingerprint, stored_at, StoredResponse(status, pairs, body))
-
-
-def _remember(connection: sqlite3.Connection, request: KeyedRequest, response: StoredResponse, now_ms: int) -> None:
-    connection.execute(
-        "INSERT OR REPLACE INTO idempotency_keys (scope, key, fingerprint, stored_at, status, headers, body)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (
-            request.scope,
-            request.key,
-            request.fingerprint,
-            now_ms,
-            response.status,
-            json.dumps(response.headers),
-            response.body,
-        ),
-    )
+def _versions(connection: sqlite3.Connection) -> dict[str, int]:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version not in (*_BEFORE_PARTS, 0, _AFTER_PARTS):
+        raise SchemaTooNewError(f"The database has schema {version}, which this program does not know.")
+    if version != _AFTER_PARTS:
+        connection.execute(
+            "CREATE TABLE holdfast_schema (part TEXT PRIMARY KEY, version INTEGER NOT NULL) STRICT, WITHOUT ROWID"
+        )
+        rows = _BEFORE_PARTS.get(version, {}).items()
+        connection.executemany("INSERT INTO holdfast_schema VALUES (?, ?)", rows)
+        connection.execute(f"PRAGMA user_version = {_AFTER_PARTS}")
+    return dict(connection.execute("SELECT part, version FROM holdfast_schema").fetchall())

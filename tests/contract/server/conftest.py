@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.support.databases import running_postgres, running_redis
 from tests.support.server import Server
 
 INSPECTION: dict[str, Any] = {
@@ -33,6 +34,33 @@ def make_dist(folder: Path) -> Path:
 def dist(tmp_path_factory) -> Path:
     """A small build."""
     return make_dist(tmp_path_factory.mktemp("dist"))
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """A PostgreSQL server."""
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server():
+    """A Redis server."""
+    with running_redis() as server:
+        yield server
+
+
+STORES = ("sqlite", "postgres", "redis")
+QUICK_LEASE = ("--lease", "1")
+
+
+@pytest.fixture
+def store_options(request) -> tuple[str, ...]:
+    """What `holdfast serve` is told for the store that the test names (indirectly); the database is empty."""
+    if request.param == "sqlite":
+        return ()
+    server = request.getfixturevalue({"postgres": "postgres", "redis": "redis_server"}[request.param])
+    return ("--store", server.new_database())
 
 
 @pytest.fixture

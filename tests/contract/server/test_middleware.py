@@ -9,15 +9,18 @@ from starlette.routing import Route
 
 from holdfast_server.idempotency import KeyedRequest, StoredResponse, fingerprint_json
 from holdfast_server.metrics import Metrics
-from holdfast_server.middleware import EchoKey, answer_once, require_key
+from holdfast_server.middleware import EchoKey, require_key
+from holdfast_server.once import answer_once
 from holdfast_server.problems import HANDLERS, Problem
-from holdfast_server.stores.sqlite import KEYS_SCHEMA, SqliteDatabase, SqliteKeyStore
+from holdfast_server.stores.sql_keys import SQLITE_KEYS, SqlKeyStore
+from holdfast_server.stores.sqlite import SqliteDatabase
+from holdfast_server.stores.statements import Statement
 
 
 class Orders:
     """A route whose work can be held up and made to fail."""
 
-    def __init__(self, keys: SqliteKeyStore) -> None:
+    def __init__(self, keys: SqlKeyStore) -> None:
         self.keys = keys
         self.now_ms = 0
         self.entered = asyncio.Event()
@@ -38,8 +41,8 @@ class Orders:
                 raise self.fails
             return effect
 
-        def effect(connection):
-            number = connection.execute("INSERT INTO orders DEFAULT VALUES").lastrowid
+        def effect():
+            ((number,),) = yield Statement("INSERT INTO orders DEFAULT VALUES RETURNING id")
             return StoredResponse(201, (("Location", f"/orders/{number}"),), str(number).encode())
 
         return await answer_once(self.keys, keyed, prepare, now_ms=lambda: self.now_ms, metrics=self.metrics)
@@ -48,9 +51,10 @@ class Orders:
 @pytest.fixture
 async def orders(tmp_path):
     """The route on a real database."""
-    database = SqliteDatabase(tmp_path / "x.sqlite3", (KEYS_SCHEMA, ("CREATE TABLE orders (id INTEGER PRIMARY KEY)",)))
+    schema = {"keys": SQLITE_KEYS, "shop": [["CREATE TABLE orders (id INTEGER PRIMARY KEY)"]]}
+    database = SqliteDatabase(tmp_path / "x.sqlite3", schema)
     await database.open()
-    yield Orders(SqliteKeyStore(database))
+    yield Orders(SqlKeyStore(database))
     await database.close()
 
 
@@ -117,15 +121,17 @@ async def test_a_request_whose_task_is_cancelled_frees_its_key(orders, client):
 async def test_a_database_that_cannot_write_is_503(orders, client):
     """The answer says to come again, and coming again works."""
 
-    def limit_pages(connection):
-        (pages,) = connection.execute("PRAGMA page_count").fetchone()
-        connection.execute(f"PRAGMA max_page_count = {pages}")
+    def run(sql):
+        return (yield Statement(sql))
+
+    def limit_pages():
+        ((pages,),) = yield Statement("PRAGMA page_count")
+        yield Statement(f"PRAGMA max_page_count = {pages}")
         # Fill what the file has left, so that the next row needs a page.
-        connection.execute("INSERT INTO idempotency_keys VALUES ('', '', '', 0, 0, '[]', zeroblob(500))")
+        yield Statement("INSERT INTO holdfast_keys VALUES ('', '', '', '', 0, 0, 0, '[]', zeroblob(500))")
 
     database = orders.keys._database
-    await database.write(limit_pages)
-    client.headers["Idempotency-Key"] = "k" * 255
+    await database.write(limit_pages())
     orders.go_on.set()
     answers = [
         await client.post("/orders", json={"n": n}, headers={"Idempotency-Key": f"{n:0>250}"}) for n in range(40)
@@ -133,5 +139,5 @@ async def test_a_database_that_cannot_write_is_503(orders, client):
     refused = answers[-1]
     assert (refused.status_code, refused.json()["type"]) == (503, "urn:holdfast:problem:unavailable")
     assert refused.headers["retry-after"] == "5"
-    await database.write(lambda c: c.execute("PRAGMA max_page_count = 100000"))
+    await database.write(run("PRAGMA max_page_count = 100000"))
     assert (await client.post("/orders", json={"n": 39}, headers={"Idempotency-Key": f"{39:0>250}"})).status_code == 201

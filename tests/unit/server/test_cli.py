@@ -8,10 +8,10 @@ from holdfast_server.cli import main
 
 def test_an_unknown_store_is_one_sentence(tmp_path):
     """No traceback: what is wrong and what can be used."""
-    arguments = ["serve", "--data", str(tmp_path), "--store", "redis://localhost"]
+    arguments = ["serve", "--data", str(tmp_path), "--store", "mysql://localhost"]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 1
-    assert result.output.startswith("Error: The store 'redis://localhost'")
+    assert result.output.startswith("Error: The store 'mysql'")
     assert "sqlite:///" in result.output
 
 

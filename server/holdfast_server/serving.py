@@ -1,0 +1,38 @@
+"""From settings to running processes: uvicorn with one process, or several behind one socket."""
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from holdfast_server.app import create_app
+from holdfast_server.protocol import Protocol
+from holdfast_server.settings import Settings
+
+GRACE_SECONDS = 30
+"""How long what runs may take to finish after SIGTERM."""
+
+
+def worker_app() -> ASGIApp:
+    """The app of a worker process."""
+    return create_app(Settings.received())
+
+
+def run(settings: Settings, *, host: str, port: int, workers: int) -> None:
+    """Serve until a signal ends it.
+
+    Raises:
+        UnsupportedStoreError: a URL names another kind of store.
+    """
+    app = create_app(settings)  # whatever is wrong with the settings is said once, here
+    settings.pass_on()
+    uvicorn.run(
+        app if workers == 1 else "holdfast_server.serving:worker_app",
+        factory=workers > 1,
+        workers=workers,
+        host=host,
+        port=port,
+        http=Protocol,
+        ws="none",
+        lifespan="on",
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
