@@ -42,7 +42,7 @@ const laid = async (/** @type {any} */ python, /** @type {Promise<[string, Uint8
  * collector, should it run meanwhile, reads past the end of that stack: about one page in thirty crashed. Whether the
  * browser can do it is looked up at once, before the first `await` of the machine's making.
  */
-const createMachine = (/** @type {object} */ settings) => {
+const unswitched = (/** @type {object} */ settings) => {
   const ability = Object.getOwnPropertyDescriptor(WebAssembly, "Suspending");
   if (!ability) return createPyodideModule(settings);
   Reflect.deleteProperty(WebAssembly, "Suspending");
@@ -50,6 +50,22 @@ const createMachine = (/** @type {object} */ settings) => {
     return createPyodideModule(settings);
   } finally {
     Object.defineProperty(WebAssembly, "Suspending", ability);
+  }
+};
+
+/** The machine. Where its file cannot be had, Pyodide would only write a warning and wait for ever: this rejects. */
+const createMachine = async (/** @type {object} */ settings) => {
+  const failed = Promise.withResolvers();
+  const { instantiateStreaming } = WebAssembly;
+  WebAssembly.instantiateStreaming = (/** @type {[any]} */ ...given) => {
+    const made = instantiateStreaming.apply(WebAssembly, given);
+    made.catch(failed.reject);
+    return made;
+  };
+  try {
+    return await Promise.race([unswitched(settings), failed.promise]);
+  } finally {
+    WebAssembly.instantiateStreaming = instantiateStreaming;
   }
 };
 
