@@ -53,4 +53,10 @@ def banners(page: Page) -> list[str]:
 
 def focused(page: Page) -> str:
     """The id of the element that has the focus, or its name, or its words."""
-    return page.evaluate("({activeElement: on} = document) => on.id || on.name || on.innerText.trim()")
+    name: str = page.evaluate(
+        """() => {
+            const on = document.activeElement;
+            return on.id || on.name || on.innerText.trim();
+        }"""
+    )
+    return name

@@ -1,0 +1,110 @@
+"""Two builds: a new version is offered, never forced, uses its own files alone, and loses nothing."""
+
+import re
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.support.browsers import wait_until_offline_capable, wait_until_ready
+from tests.support.inspections import Inspection, expect_delivered, fill, on_device, received, save, submit
+
+pytestmark = pytest.mark.browser
+
+RUNTIME = re.compile(r"^/runtime/([0-9a-f]{16})/")
+CACHES = "() => caches.keys()"
+LOOK_FOR_UPDATE = "async () => { await (await holdfast.registration).update(); }"
+
+
+class Files:
+    """The builds whose files a tab asks for, page load by page load."""
+
+    def __init__(self, page):
+        self.builds = set()
+        page.on("request", self._asked)
+
+    def _asked(self, request):
+        if found := RUNTIME.match(urlsplit(request.url).path):
+            self.builds.add(found[1])
+
+
+def serve(server, dist):
+    server.stop()
+    server.dist = dist
+    server.start()
+
+
+@pytest.fixture
+def updating(server, chromium, next_build):
+    """A tab of build A with two unsent inspections and a half-typed third, and build B ready on the server."""
+    device = chromium(visited=True)
+    page = device.open(server.url)
+    other = device.open(server.url)
+    page.evaluate("() => holdfast.call('pause', { type: 'inspection.create' })")
+    for site in ("Lock 1", "Lock 2"):
+        save(page, Inspection(site=site))
+    fill(page, Inspection(site="Half-typed", notes="not yet"))
+    expect(page.locator("#draft")).to_have_text(re.compile(r"^Draft kept \d\d:\d\d\.$"))
+    page.evaluate("() => { globalThis.untouched = true; }")
+    other.evaluate("() => { globalThis.untouched = true; }")
+    serve(server, next_build)
+    page.evaluate(LOOK_FOR_UPDATE)
+    expect(page.locator("#update")).to_be_visible(timeout=60_000)
+    return device, page, other
+
+
+def test_an_update_is_offered_and_nothing_is_reloaded_under_the_person(updating):
+    """The banner says what will happen; the page is the one it was, the form as it was typed, and "Later" is later."""
+    _device, page, other = updating
+    expect(page.locator("#update")).to_contain_text(
+        "Update ready. It starts when you say so. Unsent inspections and your draft are kept."
+    )
+    expect(page.locator("#status")).to_have_text("Update ready.")
+    expect(other.locator("#update")).to_be_visible()
+    assert page.evaluate("() => untouched")
+    assert other.evaluate("() => untouched")
+    expect(page.locator("#site")).to_have_value("Half-typed")
+    page.locator("#update").get_by_role("button", name="Later").click()
+    expect(page.locator("#update")).to_be_hidden()
+    assert page.evaluate("() => untouched")
+
+
+def test_an_update_keeps_queue_and_draft_and_mixes_no_files(updating, server):
+    """After "Update now" the page runs B with the draft in its form, the other tab goes on with A's files alone; each
+    unsent inspection arrives once; A's files go when its last tab is closed.
+    """
+    _device, page, other = updating
+    old = page.evaluate("() => holdfast.build")
+    queued = on_device(page)
+    assert [job.site for job in queued] == ["Lock 1", "Lock 2"]
+    new_files, old_files = Files(page), Files(other)
+    page.locator("#update").get_by_role("button", name="Update now").click()
+    page.wait_for_function("(old) => globalThis.holdfast && holdfast.build !== old", arg=old, timeout=60_000)
+    wait_until_ready(page)
+    new = page.evaluate("() => holdfast.build")
+    expect(page.locator("#site")).to_have_value("Half-typed")
+    expect(page.locator("#notes")).to_have_value("not yet")
+    expect(page.locator("#update")).to_be_hidden()
+    assert new_files.builds == {new}
+    assert other.evaluate("() => untouched")
+    assert other.evaluate("() => holdfast.build") == old
+
+    # The tab of A still works, and what it has not asked for so far it gets from A.
+    status = "async (path) => (await fetch(path)).status"
+    assert other.evaluate(status, f"/runtime/{old}/snapshot.js") == 200
+    assert {f"holdfast-{old}", f"holdfast-{new}"} <= set(page.evaluate(CACHES))
+    save(other, Inspection(site="Lock 3"))
+    assert old_files.builds == {old}
+
+    page.evaluate("() => holdfast.call('resume', { type: 'inspection.create' })")
+    expect_delivered(server, [*queued, on_device(page)[-1]])
+    submit(page)
+    expect(page.locator("#saved")).to_contain_text("Half-typed")
+    expect(page.locator("#count")).to_have_text("All received", timeout=30_000)
+    assert [item["site"] for item in received(server)] == ["Lock 1", "Lock 2", "Lock 3", "Half-typed"]
+
+    other.close()
+    page.reload()
+    wait_until_ready(page)
+    wait_until_offline_capable(page)
+    page.wait_for_function("async (new_) => (await caches.keys()).join() === `holdfast-${new_}`", arg=new, timeout=60_000)
