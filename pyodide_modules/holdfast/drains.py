@@ -33,10 +33,10 @@ class Drains:
 
     async def run(self, timeout_ms: Millis | None) -> dict[str, Any]:
         """Drain all queues and say what is left: `next_wake_at`, and `remaining` if something could go soon."""
-        tasks = [self._start(queue) for queue in self._queues]
-        if not tasks:
+        if not self._queues:
             return {"next_wake_at": None, "remaining": False}
-        everything = asyncio.ensure_future(asyncio.wait(tasks))  # it ends with them, and ending it ends none of them
+        self.wake()
+        everything = asyncio.ensure_future(self._all_quiet())
         timer = asyncio.ensure_future(self._clock.sleep(timeout_ms)) if timeout_ms is not None else None
         try:
             await asyncio.wait((everything, timer) if timer else (everything,), return_when=asyncio.FIRST_COMPLETED)
@@ -44,14 +44,22 @@ class Drains:
             everything.cancel()
             if timer is not None:
                 timer.cancel()
-        if not all(task.done() for task in tasks):
+        if not self._is_quiet():
             return {"next_wake_at": self._clock.now(), "remaining": True}
-        wakes = [at for at in (task.result() for task in tasks) if at is not None]
+        wakes = [at for at in (task.result() for task in self._running.values()) if at is not None]
         next_wake_at = min(wakes, default=None)
         return {
             "next_wake_at": next_wake_at,
             "remaining": next_wake_at is not None and next_wake_at - self._clock.now() < SOON_MS,
         }
+
+    async def _all_quiet(self) -> None:
+        """Until no queue is being drained; one that is done may be woken by another."""
+        while not self._is_quiet():
+            await asyncio.wait(self._running.values())
+
+    def _is_quiet(self) -> bool:
+        return all(task.done() for task in self._running.values())
 
     def _start(self, queue: str) -> asyncio.Task[Millis | None]:
         running = self._running.get(queue)

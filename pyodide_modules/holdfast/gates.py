@@ -64,6 +64,11 @@ class Gates:
     def breaker(self, origin: str) -> Record | None:
         return self.by_name.get(breaker_name(origin))
 
+    def away(self, origin: str) -> bool:
+        """Whether the last look at that server found nobody."""
+        breaker = self.breaker(origin)
+        return breaker is not None and breaker["failures"] > 0
+
     def held(self, account: str) -> bool:
         return hold_name(account) in self.by_name
 
@@ -135,6 +140,19 @@ def opened(before: Record | None, miss: Miss, now: Millis) -> Record:
         "open_until": now + wait_ms,
         "wait_ms": wait_ms,
     }
+
+
+def looked_at(before: Record | None, origin: str, now: Millis) -> Record:
+    """The breaker while one drain looks at the server: no other queue or context does so until that is over."""
+    breaker = before or {"name": breaker_name(origin), "failures": 0, "offline": False}
+    wait = {"opened_at": now, "open_until": now + PROBE_WAIT_MS, "wait_ms": PROBE_WAIT_MS}
+    return breaker | wait | {"looking": True, "awaited": False}
+
+
+def awaited(breaker: Record) -> Record | None:
+    """The breaker after another queue has come to wait for a look; None if nobody looks, or one waits already."""
+    waits = breaker.get("looking", False) and not breaker["awaited"]
+    return breaker | {"awaited": True} if waits else None
 
 
 def hurried(breaker: Record, *, offline: bool, now: Millis) -> Record:

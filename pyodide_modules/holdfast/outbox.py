@@ -503,11 +503,16 @@ class Outbox(Registry):
         if event.get("cancelled"):
             for job_id in event.get("ids", ()):
                 self._abort(job_id)
-        self._hand_on(event)
+        self._heed(event)
 
     def publish(self, event: Event) -> None:
         """Tell every context, this one too."""
         self.ports.channel.post(event)
+        self._heed(event)
+
+    def _heed(self, event: Event) -> None:
+        if event.get("kind") == "reached":  # one queue has looked at the server for all
+            self.wake()
         self._hand_on(event)
 
     def _hand_on(self, event: Event) -> None:
@@ -521,7 +526,8 @@ def _options_of(record: Record, now: Millis) -> dict[str, Any]:
     """What a corrected job takes over: its lane, and the times of one that still waits for its first send."""
     options = {"lane": record["lane"], "priority": record["priority"]}
     if record["state"] == State.PENDING and record["reason"] is None:
-        options["delay_ms"] = max(0, record["run_at"] - now)
+        # No longer than it was to wait at first: the clock may have been set back since.
+        options["delay_ms"] = min(record["wait_ms"], max(0, record["run_at"] - now))
     if record["state"] == State.PENDING and record["expires_at"] is not None:
         options["ttl_ms"] = max(1, record["expires_at"] - now)
     return options

@@ -18,7 +18,7 @@ from holdfast.outcome import Delivered, Outcome, Rejected, Retry, is_receipt, ju
 from holdfast.ports import Part, Request
 from holdfast.routes import Route, Task
 from holdfast.transactions.claim import Claimant, begin, claim
-from holdfast.transactions.gating import not_reached, reached, read_holder
+from holdfast.transactions.gating import not_reached, reached, read_away, read_holder
 from holdfast.transactions.settle import Attempt, renew, settle_and_claim
 
 if TYPE_CHECKING:
@@ -102,15 +102,18 @@ class Processor:
     async def _send_all(self, found: Claim, who: Claimant) -> Claim:
         """Send what was claimed, and what can be claimed whenever one is settled; returns the last look."""
         sending = {asyncio.ensure_future(self._attempt(claimed, who)) for claimed in found.jobs}
+        look_at = set(found.look_at)
         try:
             while sending:
                 done, sending = await asyncio.wait(sending, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     found = await self._settle(task.result(), who, free=self._queue.concurrency - len(sending))
+                    look_at |= found.look_at
                     sending |= {asyncio.ensure_future(self._attempt(claimed, who)) for claimed in found.jobs}
         finally:
             for task in sending:
                 task.cancel()
+        found.look_at = look_at
         return found
 
     async def _settle(self, attempt: Attempt | str, who: Claimant, free: int) -> Claim:
@@ -164,7 +167,8 @@ class Processor:
         flags = valid_flags(await self._ports.transport.fetch_json(route.origin + route.probe, PROBE_TIMEOUT_MS))
         if flags is None:
             return False
-        await self._ports.store.run(reached(route.origin, flags, self._ports.clock.now()))
+        if await self._ports.store.run(reached(route.origin, flags, self._ports.clock.now())):
+            self._publish({"kind": "reached", "origin": route.origin})
         return True
 
     async def _attempt(self, claimed: Claimed, who: Claimant) -> Attempt | str:
@@ -227,7 +231,7 @@ class Processor:
         if answer.failure == "aborted":
             return None
         answered = (handler.receipt or is_receipt)(answer, claimed.record["key"])
-        reached_now = await self._probe(handler) if needs_probe(answer, answered=answered) else True
+        reached_now = await self._is_there(handler) if needs_probe(answer, answered=answered) else True
         return judge(
             answer,
             answered=answered,
@@ -236,6 +240,12 @@ class Processor:
             now=self._ports.clock.now(),
             classify=handler.classify,
         )
+
+    async def _is_there(self, route: Route) -> bool:
+        """Whether the server can be reached: asked, unless somebody has just found nobody there."""
+        if await self._ports.store.run(read_away(route.origin, self._ports.clock.now())):
+            return False
+        return await self._probe(route)
 
     def _progress(self, job_id: str) -> Callable[[int, int], None]:
         def told(sent: int, total: int) -> None:

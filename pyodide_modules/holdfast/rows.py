@@ -47,7 +47,7 @@ def waits_for(record: Record, gates: Gates, origin: str, now: Millis) -> str | N
         return "sign-in"
     if gates.paused(record["queue"], record["type"]) or gates.switched_off(origin, record["queue"], record["type"]):
         return "pause"
-    if gates.breaker(origin) is not None:
+    if gates.away(origin):
         return "network"
     if record["run_at"] > now:
         return "retry" if record["attempts"] or record["reason"] else "time"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from holdfast.gates import HERE, Gates
+from holdfast.gates import HERE, Gates, awaited, looked_at
 from holdfast.job import is_due
 from holdfast.lifecycle import Reason, State
 from holdfast.storage import ABOVE_ALL, Get, GetAll, KeyRange, Put, transaction
@@ -60,6 +60,8 @@ class Claim:
     """When something could go by itself, if nobody else comes before."""
     look_at: set[str] = field(default_factory=set)
     """Servers to look at before anything is sent to them."""
+    shut: set[str] = field(default_factory=set)
+    """Servers that are away, or that somebody else looks at just now."""
     changed: list[str] = field(default_factory=list)
     """Jobs that were recovered, ended or put aside on the way."""
     about_to_prune: list[str] = field(default_factory=list)
@@ -98,6 +100,17 @@ def claim(who: Claimant, limit: int, now: Millis) -> Steps[Claim]:
 def _lease(who: Claimant, limit: int, now: Millis, found: Claim) -> Steps[None]:
     gates = Gates.of((yield GetAll("gates")))
     yield Put("holders", {"name": who.lock, "holder": who.holder, "until": now + who.lease_ms})
+    yield from _take_heads(who, gates, limit, now, found)
+    for origin in sorted(found.look_at):
+        yield Put("gates", looked_at(gates.breaker(origin), origin, now))
+    for origin in sorted(found.shut):
+        breaker = gates.breaker(origin)
+        waited_for = awaited(breaker) if breaker else None
+        if waited_for:
+            yield Put("gates", waited_for)
+
+
+def _take_heads(who: Claimant, gates: Gates, limit: int, now: Millis, found: Claim) -> Steps[None]:
     start = [who.account, who.queue]
     lower: list[str | int | list[object]] = [*start, 0]
     while len(found.jobs) < limit:
@@ -138,6 +151,7 @@ def _must_wait(who: Claimant, gates: Gates, head: Record, now: Millis, found: Cl
         return True
     if shut_until is not None:
         found.look_again(shut_until)
+        found.shut.add(server)
     return shut_until is not None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from holdfast.gates import breaker_name, flags_name, hold_name, hurried, opened, session_name
+from holdfast.gates import breaker_name, flags_name, hold_name, hurried, may_probe, opened, session_name
 from holdfast.moments import is_over
 from holdfast.storage import Delete, Get, GetAll, Put, reading, transaction
 
@@ -15,10 +15,22 @@ from holdfast.storage import Record, Steps
 
 
 @transaction("gates", durability="relaxed")
-def reached(origin: str, flags: dict[str, Any], now: Millis) -> Steps[None]:
-    """The server answered: its breaker closes, and what it said is kept for when it does not."""
+def reached(origin: str, flags: dict[str, Any], now: Millis) -> Steps[bool]:
+    """The server answered: its breaker closes, and what it said is kept for when it does not.
+
+    Returns whether somebody waited for that.
+    """
+    breaker = yield Get("gates", breaker_name(origin))
     yield Delete("gates", breaker_name(origin))
     yield Put("gates", {"name": flags_name(origin), "flags": flags, "read_at": now})
+    return breaker is not None and breaker.get("awaited", False)
+
+
+@reading("gates")
+def read_away(origin: str, now: Millis) -> Steps[bool]:
+    """Whether a look at that server has found nobody so lately that another one is not due."""
+    breaker: Record | None = yield Get("gates", breaker_name(origin))
+    return breaker is not None and breaker["failures"] > 0 and not may_probe(breaker, now)
 
 
 @transaction("gates", durability="relaxed")

@@ -296,3 +296,79 @@ async def test_what_took_long_to_arrive_is_not_pruned_at_once() -> None:
     await outbox.drain()
     await outbox.drain()
     assert [device.end(job_id)[0] for job_id in ids] == ["completed"] * 3
+
+
+def slow_looks(device: Device) -> None:
+    """A look at the server takes a second, so that others come to want one meanwhile."""
+    look = device.network.fetch_json
+
+    async def fetch_json(url: str, timeout_ms: int) -> Any:
+        found = await look(url, timeout_ms)
+        await device.clock.sleep(1_000)
+        return found
+
+    device.network.fetch_json = fetch_json  # type: ignore[method-assign]
+
+
+async def test_many_queues_look_at_a_silent_server_once() -> None:
+    """One looks for all: at most two looks a minute and device, however many queues and contexts have work."""
+    device = Device()
+    slow_looks(device)
+    contexts = [await device.context() for _ in range(2)]
+    device.offline()
+    for text in "abc":
+        await contexts[0].enqueue("note", {"text": text})
+        await contexts[1].enqueue("photo", {"text": text})
+    leaders = [lead(outbox) for outbox in contexts]
+    await device.clock.advance(60_000)
+    for _ in range(10):
+        before = device.network.probes
+        await device.clock.advance(60_000)
+        assert device.network.probes - before <= 2
+    for leader in leaders:
+        leader.cancel()
+
+
+async def test_whoever_waits_for_anothers_look_goes_as_soon_as_the_server_is_there() -> None:
+    """The queue that did not look itself is woken by the one that did, and a drain waits for both."""
+    device = Device()
+    slow_looks(device)
+    outbox = await device.context()
+    note = await outbox.enqueue("note", {"text": "a"})
+    photo = await outbox.enqueue("photo", {"text": "b"})
+    draining = asyncio.ensure_future(outbox.drain())
+    await device.clock.advance(1_000)
+    assert await draining == {"next_wake_at": None, "remaining": False}
+    assert (device.end(note.id)[0], device.end(photo.id)[0], device.network.probes) == ("completed", "completed", 1)
+
+
+async def test_the_rest_of_what_was_under_way_is_not_looked_for() -> None:
+    """When an outage begins, the first request that fails asks whether the server is there; the others need not."""
+    device = Device()
+    silence = device.network.answer = Silence()
+    outbox = describe()
+    outbox.queue("notes", concurrency=5)
+    outbox = await device.context(outbox)
+    for lane in "abcde":
+        await outbox.enqueue("note", {"text": lane}, lane=lane)
+    await device.rest()
+    before = device.network.probes
+    device.offline()
+    while silence.waiting:
+        silence.answer(lambda _request: Answer(failure="network"))
+        await device.rest()
+    assert device.network.probes - before == 1
+
+
+async def test_the_wait_of_a_delayed_job_that_was_edited_does_not_grow_with_the_clock() -> None:
+    """It waits no longer than it was to wait at first, though the clock was set back meanwhile."""
+    lab = Laboratory()
+    clock = WallClock(lab.clock)
+    outbox = describe()
+    await outbox.open(replace(lab.ports(), clock=clock))
+    accepted = await outbox.enqueue("note", {"text": "a"}, delay_ms=5_000)
+    clock.offset_ms = -3_600_000
+    edited = await outbox.edit(accepted.id, {"text": "b"})
+    row = await outbox.job(edited.id)
+    assert row is not None
+    assert row["run_at"] - clock.now() <= 5_000

@@ -9,7 +9,7 @@ from holdfast.registry import Registry
 from holdfast.rows import rows, waits_for
 
 NOW = 1_800_000_000_000
-BREAKER = {"name": "breaker:", "open_until": NOW + 30_000, "wait_ms": 30_000}
+BREAKER = {"name": "breaker:", "failures": 1, "open_until": NOW + 30_000, "wait_ms": 30_000}
 HOLD = {"name": hold_name("ann")}
 PAUSE = {"name": pause_name("notes", None)}
 OFF = {"name": flags_name(""), "read_at": NOW, "flags": {"disabled": {"all": True}}}
