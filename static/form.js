@@ -5,9 +5,10 @@
 import { setPhotos } from "./photos.js";
 
 const TYPE = "inspection.create";
-const DRAFT = `draft:${TYPE}`;
-const SUBMITTING = `${DRAFT}:ids`;
+const DRAFTS = `draft:${TYPE}:`;
+const TAB = "holdfast-draft";
 const PAUSE_MS = 400;
+const RELEASE_MS = 1000;
 
 const inbox = globalThis.holdfastInbox;
 export const form = /** @type {HTMLFormElement} */ (document.getElementById("inspection"));
@@ -141,21 +142,22 @@ form.addEventListener("app:fill", (event) => fill(/** @type {CustomEvent} */ (ev
 
 // ── the draft ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** True while this tab is the one that keeps the draft: two tabs would write over each other. */
+/** Where this tab keeps its draft; empty until that is settled. Each tab has a draft of its own: two never write over each other. */
+let draft = "";
+const submitting = () => `draft:ids:${draft}`;
 /** The worker has just taken the form's own POST and brought us back: the draft is what it took. */
 const taken = new URLSearchParams(location.search).has("saved");
-let mine = false;
 let touched = false;
 let timer = 0;
 
 const keep = async () => {
   clearTimeout(timer);
   timer = 0;
-  if (!mine) return;
+  if (!draft) return;
   const kept_at = Date.now();
   const title = editing.hidden ? undefined : editing.querySelector("[data-part=title]")?.textContent?.slice(1, -1);
   try {
-    await inbox.set(DRAFT, { ...content(), kept_at, edits: form.dataset.edits, title });
+    await inbox.set(draft, { ...content(), kept_at, edits: form.dataset.edits, title });
     if (touched) draftLine.textContent = `Draft kept ${clock(kept_at)}.`;
   } catch {
     draftLine.textContent = "The draft could not be kept: save before you close this tab.";
@@ -174,16 +176,42 @@ export const forget = () => {
   timer = 0;
   touched = false;
   draftLine.textContent = "";
-  if (!mine) return;
-  inbox.set(DRAFT, undefined).catch(() => {});
-  inbox.set(SUBMITTING, undefined).catch(() => {});
+  if (!draft) return;
+  inbox.set(draft, undefined).catch(() => {});
+  inbox.set(submitting(), undefined).catch(() => {});
 };
 
-const restore = async () => {
-  const [draft, ids] = await Promise.all([inbox.get(DRAFT), inbox.get(SUBMITTING)]);
-  if (!draft || touched) return;
-  await fill(draft);
-  draftLine.textContent = `Draft kept ${clock(draft.kept_at)}.`;
+/** Whether this tab has the draft of that name to itself, from here on until it is closed. */
+const hold = (/** @type {string} */ name, /** @type {LockOptions} */ options) =>
+  new Promise((resolve) => {
+    if (!navigator.locks) return resolve(true);
+    const held = (/** @type {Lock | null} */ lock) => (resolve(lock !== null), lock && new Promise(() => {}));
+    navigator.locks.request(name, options, held).catch(() => resolve(false));
+  });
+
+/** Drafts of tabs that are gone, as after a crash; the last one first. */
+const left = async () => {
+  const drafts = (await inbox.keys()).filter((key) => key.startsWith(DRAFTS));
+  const kept_at = new Map(await Promise.all(drafts.map(async (key) => [key, (await inbox.get(key))?.kept_at ?? 0])));
+  return drafts.sort((one, other) => kept_at.get(other) - kept_at.get(one));
+};
+
+/** This tab's own name, as before it was loaded anew; else that of a draft left behind, else a new one. */
+const named = async () => {
+  const before = sessionStorage.getItem(TAB);
+  // The page that was here lets go in its own time; in the copy of a tab that is still open the wait is in vain.
+  if (before && (await hold(before, { signal: AbortSignal.timeout(RELEASE_MS) }))) return before;
+  for (const name of await left()) if (await hold(name, { ifAvailable: true })) return name;
+  const fresh = `${DRAFTS}${inbox.uuid()}`;
+  await hold(fresh, {});
+  return fresh;
+};
+
+const restore = async (/** @type {string} */ name) => {
+  const [kept, ids] = await Promise.all([inbox.get(name), inbox.get(`draft:ids:${name}`)]);
+  if (!kept || touched) return;
+  await fill(kept);
+  draftLine.textContent = `Draft kept ${clock(kept.kept_at)}.`;
   if (!ids) return;
   // The tab ended in the middle of saving. Sent again as it is, it is the same job; changed, it is another.
   form.dataset.jobId = ids.id;
@@ -191,12 +219,13 @@ const restore = async () => {
   form.addEventListener("input", () => form.dispatchEvent(new Event("holdfast:new-ids", { bubbles: true })), { once: true });
 };
 
-const own = async () => {
-  if (!taken) await restore().catch(() => {});
-  mine = true;
+const begin = async () => {
+  const name = await named();
+  sessionStorage.setItem(TAB, name);
+  if (!taken) await restore(name);
+  draft = name;
   if (taken && !touched) forget();
   if (touched) keepSoon();
-  return new Promise(() => {});
 };
 
 form.addEventListener("input", keepSoon);
@@ -204,12 +233,11 @@ form.addEventListener("change", keepSoon);
 document.addEventListener("visibilitychange", () => timer && document.hidden && keep());
 addEventListener("pagehide", () => timer && keep());
 addEventListener("submit", ({ target }) => {
-  if (target !== form || !mine || !form.dataset.jobId) return;
-  inbox.set(SUBMITTING, { id: form.dataset.jobId, key: form.dataset.jobKey }).catch(() => {});
+  if (target !== form || !draft || !form.dataset.jobId) return;
+  inbox.set(submitting(), { id: form.dataset.jobId, key: form.dataset.jobKey }).catch(() => {});
 }, { capture: true });
 for (const name of ["holdfast:refused", "holdfast:unsaved"])
-  form.addEventListener(name, () => mine && inbox.set(SUBMITTING, undefined).catch(() => {}));
+  form.addEventListener(name, () => draft && inbox.set(submitting(), undefined).catch(() => {}));
 
 setToday();
-if (navigator.locks) navigator.locks.request(DRAFT, own).catch(() => {});
-else own();
+begin().catch(() => {}); // nothing can be kept here, which the page says

@@ -204,7 +204,10 @@ globalThis.holdfastInbox ??= (() => {
     /** @returns {Promise<number>} */
     count: () => read((tx) => tx.objectStore("entries").count()),
 
-    /** A value of the session: `account`, or `draft:<form type>`. @param {string} key */
+    /** The keys of all values of the session. @returns {Promise<string[]>} */
+    keys: () => read((tx) => tx.objectStore("session").getAllKeys()),
+
+    /** A value of the session: `account`, or a draft, `draft:<form type>:<tab>`. @param {string} key */
     get: (key) => read((tx) => tx.objectStore("session").get(key)),
 
     /** Forget what was typed and never submitted. @returns {Promise<void>} */
