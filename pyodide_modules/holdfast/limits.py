@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from math import isfinite
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from holdfast.errors import InvalidOptionError, SecretError, TooLargeError
 from holdfast.job import PRIORITIES
@@ -21,6 +22,7 @@ DEPTH = 100
 """How deep lists and objects may be nested in each other."""
 MAX_INTEGER = 2**53 - 1
 """Browsers keep whole numbers exactly up to here; a larger one would be stored as another number."""
+_STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 _KEY = re.compile(r"[!-+\--~]{1,255}")
 NEVER_STORED = frozenset({"authorization", "cookie", "set-cookie", "proxy-authorization"})
 
@@ -32,15 +34,15 @@ def check_content(payload: Any, files: Sequence[File]) -> None:
         InvalidOptionError: the payload is not JSON.
         TooLargeError: payload or attachments are over the limit; nothing was stored.
     """
+    _check_values(payload)
     try:
         size = len(json.dumps(payload, allow_nan=False, ensure_ascii=False).encode("utf-8", "surrogatepass"))
-    except (TypeError, ValueError, RecursionError) as error:
+    except (TypeError, ValueError) as error:
         raise InvalidOptionError(f"The payload must be JSON: text, numbers, lists, objects. {error}.") from error
     if size > PAYLOAD_BYTES:
         raise TooLargeError(
             f"The payload has {size:,} bytes; {PAYLOAD_BYTES:,} are the limit. Send large data as attachments.",
         )
-    _check_values(payload)
     if len(files) > ATTACHMENTS:
         raise TooLargeError(f"There are {len(files)} attachments; {ATTACHMENTS} are the limit. Remove some.")
     total = sum(file.size for file in files)
@@ -59,6 +61,8 @@ def _check_values(payload: Any) -> None:
         level = [inner for value in level for inner in _inside(value)]
         if not level:
             return
+        if len(level) > PAYLOAD_BYTES:
+            raise TooLargeError(f"The payload has more than {PAYLOAD_BYTES:,} values. Send large data as attachments.")
     raise InvalidOptionError(f"The payload is nested deeper than {DEPTH} levels.")
 
 
@@ -66,6 +70,32 @@ def _inside(value: Any) -> Iterable[Any]:
     if isinstance(value, dict):
         return value.values()
     return value if isinstance(value, list | tuple) else ()
+
+
+def read_json(text: str) -> Any:
+    """A JSON document from outside.
+
+    Deep nesting overflows the stack of WebAssembly in Python's own parser, which ends the interpreter instead of raising;
+    so it is looked for before.
+
+    Raises:
+        ValueError: it is no JSON, is nested too deeply, or holds a number that no JSON has (NaN, Infinity, 1e999).
+    """
+    depth = 0
+    for token in _STRING_OR_BRACKET.findall(text):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(token, 0)
+        if depth > DEPTH:
+            raise ValueError(f"The document is nested deeper than {DEPTH} levels.")
+    return json.loads(text, parse_constant=_refuse, parse_float=_finite)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if isfinite(number) else _refuse(text)
+
+
+def _refuse(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no JSON number")
 
 
 def check_names(*, id: Any, key: Any) -> None:  # noqa: A002  (the field's word)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from holdfast.errors import HoldfastError, InvalidOptionError, InvalidPayloadError
 from holdfast.job import File
+from holdfast.limits import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -125,7 +126,7 @@ METHODS: dict[str, Method] = {
 async def dispatch(outbox: Outbox, message: str, files: Sequence[File] = ()) -> str:
     """Answer one message. Never raises for what the caller did: that is an `error` reply."""
     try:
-        request = json.loads(message)
+        request = read_json(message)
         method = METHODS.get(request.get("method"))
         if method is None:
             names = ", ".join(METHODS)
@@ -133,6 +134,6 @@ async def dispatch(outbox: Outbox, message: str, files: Sequence[File] = ()) -> 
         return json.dumps({"ok": await method(outbox, request.get("params") or {}, files)})
     except HoldfastError as error:
         reply = {"name": type(error).__name__, "message": str(error), **error.detail()}
-    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         reply = {"name": "InvalidOptionError", "message": f"The message could not be understood: {error!r}."}
     return json.dumps({"error": reply})

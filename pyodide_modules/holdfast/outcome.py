@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from math import isfinite
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from holdfast.lifecycle import Reason
+from holdfast.limits import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -177,19 +176,9 @@ def _said(answer: Answer) -> dict[str, Any]:
     said: dict[str, Any] = {"status": answer.status}
     if "json" in answer.headers.get("content-type", ""):
         try:
-            document = json.loads(answer.body, parse_constant=_refuse, parse_float=_finite)
-        except (ValueError, RecursionError):
+            document = read_json(answer.body)
+        except ValueError:
             return said
         if isinstance(document, dict) and answer.status >= 400:
             said |= {name: document[name] for name in ("type", "title", "detail", "errors") if name in document}
     return said
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    return number if isfinite(number) else _refuse(text)
-
-
-def _refuse(text: str) -> NoReturn:
-    """What Python reads as infinite or as no number would not be JSON any more when it is stored."""
-    raise ValueError(f"{text} is no JSON number")

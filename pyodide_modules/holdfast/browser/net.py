@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import js
 from pyodide.ffi import JsException, create_proxy
 
+from holdfast.limits import read_json
 from holdfast.ports import Answer
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class BrowserTransport:
         try:
             async with asyncio.timeout(timeout_ms / 1_000):
                 response = await _fetch(url, options)
-                return json.loads(await response.text()) if response.ok else None
+                return read_json(await response.text()) if response.ok else None
         except (JsException, TimeoutError, ValueError):
             return None
 

@@ -1,5 +1,7 @@
 """What can be stored is let through, everything else is refused before anything is stored."""
 
+import json
+
 import pytest
 
 from holdfast.errors import InvalidOptionError, SecretError, TooLargeError
@@ -12,6 +14,7 @@ from holdfast.limits import (
     check_options,
     check_secrets,
     check_whole_number,
+    read_json,
 )
 
 
@@ -124,3 +127,18 @@ def test_a_secret_is_refused_however_deep_it_hides(payload: object) -> None:
 def test_what_is_no_secret_passes() -> None:
     """Names alone decide."""
     check_secrets({"text": "password", "list": ["cookie"]}, {"password"})
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '{"a":' * 100_000, "[" * 101 + "]" * 101, "NaN", "[1e999]", "-Infinity", "", "x"], ids=len
+)
+def test_a_document_from_outside_cannot_break_the_interpreter(text: str) -> None:
+    """In a browser deep nesting would end Python itself, and a number that is none could not be stored."""
+    with pytest.raises(ValueError, match=r"."):
+        read_json(text)
+
+
+@pytest.mark.parametrize("value", [1, "[[[{{{" * 100, '"\\[', {"a": [1.5, None, {"[": "]"}]}, [[1]] * 500], ids=repr)
+def test_a_document_from_outside_is_read_as_it_is(value: object) -> None:
+    """Brackets in texts and many short lists do not count as depth."""
+    assert read_json(json.dumps(value)) == value
