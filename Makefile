@@ -9,6 +9,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
 WHEELS := .cache/wheels
+# Two at a time, file by file and in order: asyncio's tests must come before Playwright's in every process.
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 TEST_WHEELS := .cache/test-wheels
 # A machine without npm gets it from requirements/node.txt, into $(BIN).
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -34,10 +36,10 @@ lint: $(STAMPS)/dev ## ruff and mypy
 	$(BIN)/mypy
 
 test: setup browsers databases lint build ## everything: linters, types, unit tests, real browsers
-	$(BIN)/python -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
 
 test-long: setup browsers databases lint build ## the same suites at full figures
-	HOLDFAST_LONG=1 $(BIN)/python -m pytest $(ARGS)
+	HOLDFAST_LONG=1 $(PYTEST) $(ARGS)
 
 bench: setup browsers databases build ## the budgets, both sides of each measured in one run
 	$(BIN)/python -m pytest tests/bench -s $(ARGS)
