@@ -1,4 +1,5 @@
 """The server side of Holdfast: idempotency for ASGI apps, and the reference app's API built on it.
 
-`idempotency`, `stores`, `middleware`, `problems` and `security` serve any app; the other modules are the reference app.
+For any app: `middleware.IdempotencyMiddleware`, `marking.idempotent` and `paths`, `exchange.transaction`, and the stores in
+`stores`. What they decide is in `idempotency`. The other modules are the reference app.
 """

@@ -1,7 +1,6 @@
 """The reference app's server: API, built PWA, probe, health and metrics in one ASGI app. The parts are put together here only."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
@@ -17,7 +16,7 @@ from holdfast_server.attachments import Attachments
 from holdfast_server.cleaning import clean_now_and_then
 from holdfast_server.inspections import InspectionRules, Inspections
 from holdfast_server.metrics import CountRequests, Metrics
-from holdfast_server.middleware import EchoKey
+from holdfast_server.middleware import EchoKey, wall_clock_ms
 from holdfast_server.opening import open_stores
 from holdfast_server.problems import HANDLERS
 from holdfast_server.security import SecurityHeaders
@@ -28,11 +27,6 @@ from holdfast_server.submit import Submit
 FORM: Final = "inspection.create"
 KEY_LIFETIME_MS: Final = None
 """Inspections keep their keys for ever, in a unique column, whatever becomes of the key store: a repeat is always told."""
-
-
-def wall_clock_ms() -> int:
-    """Now, in milliseconds since 1970."""
-    return time.time_ns() // 1_000_000
 
 
 def create_app(

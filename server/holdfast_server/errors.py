@@ -3,6 +3,8 @@
 HoldfastServerError
 ├── UnsupportedStoreError    the store URL names something this program cannot open
 ├── SchemaTooNewError        the database was written by a newer version
+├── NoTransactionError       a handler asked for a transaction, and its key store has none
+├── NotBehindMiddlewareError a marked endpoint runs in an app that lacks the middleware
 └── StoreUnavailableError    the database or the disk cannot take the write right now
 """
 
@@ -21,3 +23,11 @@ class SchemaTooNewError(HoldfastServerError):
 
 class StoreUnavailableError(HoldfastServerError):
     """The database or the disk cannot take the write right now; the caller may send it again."""
+
+
+class NoTransactionError(HoldfastServerError):
+    """A handler asked for a transaction, and its key store has none: a mistake in the app."""
+
+
+class NotBehindMiddlewareError(HoldfastServerError):
+    """A marked endpoint runs in an app that lacks the middleware: a mistake in the app."""

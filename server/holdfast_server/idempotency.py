@@ -3,8 +3,8 @@
 No clock, no I/O, no HTTP library. The rules follow draft-ietf-httpapi-idempotency-key-header and what Stripe's API taught:
 a key names one request; the same request again gets the same answer; another request under the key is refused.
 
-What is remembered: the answer of a run whose effect was committed, and nothing else. A request refused before its effect
-(400, 413, 415, 422, ...) or ended by a fault (5xx) leaves its key free, so it is judged afresh when it comes again.
+What is remembered: a final answer (`is_final`). A request that ended by a fault or raised leaves its key free, so it is
+judged afresh when it comes again.
 """
 
 import hashlib
@@ -108,6 +108,14 @@ def decide(entry: Entry | None, fingerprint: str, *, now_ms: int, key_lifetime_m
     return Replay(entry.response)
 
 
+_NOT_FINAL: Final = frozenset({401, 408, 425, 429})
+
+
+def is_final(status: int) -> bool:
+    """Whether an answer is remembered. A fault, a call to slow down or to sign in is no answer to the request itself."""
+    return status < 500 and status not in _NOT_FINAL
+
+
 def key_fault(values: list[str]) -> str | None:
     """What is wrong with the `Idempotency-Key` header of a request, as a sentence; None if nothing is.
 
@@ -144,6 +152,11 @@ def fingerprint_form(method: str, path: str, parts: Iterable[Part]) -> str:
     """The fingerprint of a form body: its parts in their order, whatever boundary was between them."""
     rows = [[part.name, part.filename, part.content_type, part.sha256] for part in parts]
     return _digest([method, path, "form", rows])
+
+
+def fingerprint_bytes(method: str, path: str, content_type: str, sha256: str) -> str:
+    """The fingerprint of any other body: its type and the digest of its bytes."""
+    return _digest([method, path, "bytes", content_type, sha256])
 
 
 def _digest(value: Any) -> str:

@@ -187,3 +187,18 @@ def test_a_stopped_server_finishes_and_leaves_one_file(launch):
     with sqlite3.connect(server.data / "holdfast.sqlite3") as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     connection.close()
+
+
+@every_store
+def test_a_repeat_after_its_key_has_expired_is_told_all_the_same(launch, store_options):
+    """The key store has forgotten; the inspection's own key has not: the same receipt, a mismatch for another content."""
+    server = launch(*store_options, "--key-lifetime", "0.001")
+    headers = {"Idempotency-Key": "k"}
+    answers = [httpx.post(f"{server.url}/api/inspections", json=INSPECTION, headers=headers) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [201, 201, 201]
+    assert len({answer.content for answer in answers}) == 1
+    assert [answer.headers.get("idempotency-replayed") for answer in answers] == [None, "true", "true"]
+    other = httpx.post(f"{server.url}/api/inspections", json={**INSPECTION, "site": "Elsewhere"}, headers=headers)
+    assert (other.status_code, other.json()["type"]) == (422, "urn:holdfast:problem:key-reused")
+    assert stored(server) == ["k"]
+    assert httpx.get(f"{server.url}/api/flags").json()["key_lifetime_ms"] is None

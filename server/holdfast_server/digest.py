@@ -1,0 +1,221 @@
+"""A request's body as any app gets it: held for the app, and fingerprinted by what it means, whatever it is made of.
+
+JSON counts by value, a form by its parts (a browser draws a new boundary for every attempt), everything else by its bytes.
+"""
+
+import asyncio
+import hashlib
+import json
+import tempfile
+from typing import IO, Any, Final
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.requests import Request
+from starlette.types import Message, Receive
+
+from holdfast_server.idempotency import Part, fingerprint_bytes, fingerprint_form, fingerprint_json
+from holdfast_server.limits import MIB
+from holdfast_server.problems import malformed_body, too_large
+
+IN_MEMORY: Final = MIB
+_PIECE: Final = 256 * 1024
+
+
+class HeldBody:
+    """A body that was read to its end: in memory while it is small, in a temporary file beyond that."""
+
+    def __init__(self) -> None:
+        self._file: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115  (closed by `close`)
+        self._size = 0
+
+    async def add(self, chunk: bytes) -> None:
+        """Keep the next piece."""
+        self._size += len(chunk)
+        if self._size > IN_MEMORY:
+            await asyncio.to_thread(self._file.write, chunk)
+        else:
+            self._file.write(chunk)
+
+    def receive(self, then: Receive) -> Receive:
+        """A `receive` that gives the body, and after it whatever the connection says."""
+        self._file.seek(0)
+        left = self._size
+        over = False
+
+        async def receive() -> Message:
+            nonlocal left, over
+            if over:
+                return await then()
+            piece = await asyncio.to_thread(self._file.read, _PIECE) if self._size > IN_MEMORY else self._file.read()
+            left -= len(piece)
+            over = left == 0
+            return {"type": "http.request", "body": piece, "more_body": not over}
+
+        return receive
+
+    def close(self) -> None:
+        """Forget it."""
+        self._file.close()
+
+
+class BodyDigest:
+    """Takes the body in pieces and gives the request's fingerprint."""
+
+    def __init__(self, content_type: str) -> None:
+        media_type, options = parse_options_header(content_type)
+        self._type = media_type.decode("latin-1")
+        self._bytes = hashlib.sha256()
+        self._json: bytearray | None = bytearray() if self._type == "application/json" else None
+        self._form: _FormDigest | None = None
+        if self._type == "multipart/form-data" and options.get(b"boundary"):
+            self._form = _FormDigest(options[b"boundary"])
+
+    def add(self, chunk: bytes) -> None:
+        """Take the next piece."""
+        self._bytes.update(chunk)
+        if self._json is not None:
+            self._json += chunk
+            if len(self._json) > IN_MEMORY:
+                self._json = None
+        if self._form is not None:
+            self._form.add(chunk)
+
+    def fingerprint(self, method: str, path: str) -> str:
+        """The fingerprint. A body that is not what it says counts by its bytes; refusing it is the app's business."""
+        if self._form is not None and self._form.whole:
+            return fingerprint_form(method, path, self._form.parts)
+        if self._json is not None:
+            try:
+                return fingerprint_json(method, path, json.loads(self._json))
+            except (ValueError, RecursionError):
+                pass
+        return fingerprint_bytes(method, path, self._type, self._bytes.hexdigest())
+
+
+class _FormDigest:
+    def __init__(self, boundary: bytes) -> None:
+        self.parts: list[Part] = []
+        self.whole = False
+        self._headers: dict[bytes, bytes] = {}
+        self._name = self._value = b""
+        self._content = hashlib.sha256()
+        callbacks: Any = {
+            "on_part_begin": self._begin,
+            "on_header_field": self._header_name,
+            "on_header_value": self._header_value,
+            "on_header_end": self._header_end,
+            "on_part_data": self._data,
+            "on_part_end": self._end_part,
+            "on_end": self._end,
+        }
+        try:
+            self._parser: MultipartParser | None = MultipartParser(boundary, callbacks)
+        except FormParserError:
+            self._parser = None
+
+    def add(self, chunk: bytes) -> None:
+        if self._parser is not None:
+            try:
+                self._parser.write(chunk)
+            except FormParserError:
+                self._parser = None
+                self.whole = False
+
+    def _begin(self) -> None:
+        self._headers = {}
+        self._content = hashlib.sha256()
+
+    def _header_name(self, data: bytes, start: int, end: int) -> None:
+        self._name += data[start:end]
+
+    def _header_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+
+    def _header_end(self) -> None:
+        self._headers[self._name.lower()] = self._value
+        self._name = self._value = b""
+
+    def _data(self, data: bytes, start: int, end: int) -> None:
+        self._content.update(memoryview(data)[start:end])
+
+    def _end_part(self) -> None:
+        _, options = parse_options_header(self._headers.get(b"content-disposition"))
+        filename = options.get(b"filename")
+        self.parts.append(
+            Part(
+                options.get(b"name", b"").decode("latin-1"),
+                None if filename is None else filename.decode("latin-1"),
+                self._headers.get(b"content-type", b"").decode("latin-1"),
+                self._content.hexdigest(),
+            )
+        )
+
+    def _end(self) -> None:
+        self.whole = True
+
+
+class TeeBody:
+    """The body between connection and app: fingerprinted as the app reads it, or read to its end before the app does.
+
+    Nothing is held for an app that reads first; a request that does not go by its key costs next to nothing.
+    """
+
+    def __init__(self, request: Request, receive: Receive, *, limit: int) -> None:
+        self._digest = BodyDigest(request.headers.get("content-type", ""))
+        self._receive = receive
+        self._limit = limit
+        self._size = 0
+        self._over = False
+        self._held: HeldBody | None = None
+        self._rest: Receive | None = None
+
+    async def receive(self) -> Message:
+        """The app's `receive`."""
+        if self._rest is not None:
+            return await self._rest()
+        if self._over:
+            return await self._receive()
+        return await self._next()
+
+    async def _next(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.request":
+            chunk = message.get("body", b"")
+            self._size += len(chunk)
+            self._over = not message.get("more_body", False)
+            if self._size <= self._limit:
+                self._digest.add(chunk)
+        return message
+
+    async def whole(self) -> BodyDigest:
+        """The digest of the whole body; what the app has not read yet is read now and held for it.
+
+        Raises:
+            Problem: 413, it is over the limit (it was let pass, so that the sender reads the answer); 400, it broke off.
+        """
+        if not self._over:
+            self._held = HeldBody()
+            more = True
+            while more:
+                message = await self._next()
+                if message["type"] == "http.disconnect":
+                    raise malformed_body("The connection ended before the body did.")
+                if self._size <= self._limit:
+                    await self._held.add(message.get("body", b""))
+                more = message.get("more_body", False)
+            self._rest = self._held.receive(self._receive)
+        if self._size > self._limit:
+            raise too_large(f"The body is larger than {self._limit} bytes, the most a request with a key may have.")
+        return self._digest
+
+    async def let_pass(self) -> None:
+        """Take what is left of the body and forget it, before an answer of our own: its sender should get to read that."""
+        while not self._over and self._size <= self._limit:
+            if (await self._next())["type"] == "http.disconnect":
+                return
+
+    def close(self) -> None:
+        """Forget what was held."""
+        if self._held is not None:
+            self._held.close()
