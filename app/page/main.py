@@ -149,8 +149,10 @@ class Page:
     async def _announce(self) -> None:
         await asyncio.sleep(GATHER_MS / 1_000)
         self._gathering = False
-        politely, at_once = sentences.news(self._before or {}, self._jobs)
-        self._before = self._jobs
+        before, self._before = self._before or {}, self._jobs
+        politely, at_once = sentences.news(before, self._jobs)
+        if self._facts.get("persisted") is False and self._jobs.keys() - before.keys():
+            _run(self._learn_facts())  # a first save asks the browser to keep this storage
         if politely:
             dom.by_id("status").textContent = politely
             self._look()
@@ -176,7 +178,8 @@ class Page:
 
     async def _learn_facts(self) -> None:
         facts = await js.holdfast.capabilities()
-        self._facts = json.loads(js.JSON.stringify(facts)) | {"wiped_after": await host.wiped_after(outbox)}
+        self._facts = json.loads(js.JSON.stringify(facts))
+        self._wiped_after = await host.wiped_after(outbox)
         self._draw()
 
     # Drawing
@@ -259,9 +262,7 @@ class Page:
         elif do == "older":
             _run(self._look_further_back())
         elif do == "understood":
-            self._wiped_after = None
-            _run(host.forget_wipe(outbox))
-            self._draw()
+            _run(self._understand())
         elif do == "sign-in":
             _run(self._sign_in())
 
@@ -304,6 +305,11 @@ class Page:
         self._asked.discard(job_id)
         self._draw()
         dom.by_id(f"outbox-{job_id}").focus()
+
+    async def _understand(self) -> None:
+        await host.forget_wipe(outbox)
+        self._wiped_after = None
+        self._draw()
 
     async def _sign_in(self) -> None:
         # The reference app knows nobody by name: whoever holds the device tries again as who they are.

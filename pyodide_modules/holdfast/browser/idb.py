@@ -47,7 +47,7 @@ class IndexedDBStore:
         Raises:
             StorageFullError, StorageClosedError, NewerStorageError, StorageError: nothing of it was stored.
         """
-        if transaction.durability == "strict":
+        if transaction.durability == "strict" and "jobs" in transaction.stores:
             self._ask_to_keep()
         try:
             return await self._once(transaction)

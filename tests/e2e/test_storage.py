@@ -1,0 +1,211 @@
+"""Storage that is refused, full, cleared or may be cleared: said in time, and nothing typed is lost."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.support.browsers import wait_until_offline_capable, wait_until_ready
+from tests.support.inspections import Inspection, expect_saved, fill, on_device, save, submit, wait_for_received
+from tests.support.screens import banners, turn_to
+
+pytestmark = pytest.mark.browser
+
+REFUSE = """IDBFactory.prototype.open = () => { throw new DOMException("The user denied permission.", "SecurityError"); };"""
+FULL = """globalThis.caches && (() => {
+    // What a browser does when a write no longer fits: the requests succeed, the transaction aborts at its end. Chromium's
+    // own `overrideQuotaForOrigin` reaches caches, not IndexedDB.
+    globalThis.full = null; // "for good", or "until the snapshot is gone"
+    for (const name of ["add", "put"]) {
+        const write = IDBObjectStore.prototype[name];
+        IDBObjectStore.prototype[name] = function (...given) {
+            const request = write.apply(this, given);
+            if (full && this.transaction.durability === "strict") {
+                Object.defineProperty(this.transaction, "error", { value: new DOMException("full", "QuotaExceededError") });
+                request.addEventListener("success", () => this.transaction.abort());
+            }
+            return request;
+        };
+    }
+    const forget = Cache.prototype.delete;
+    Cache.prototype.delete = async function (path, ...given) {
+        const gone = await forget.call(this, path, ...given);
+        if (gone && String(path).endsWith("/snapshot") && full === "until the snapshot is gone") full = null;
+        return gone;
+    };
+})();"""
+PERSISTENCE = """if (globalThis.isSecureContext && navigator.storage) {{
+    globalThis.asked = 0;
+    navigator.storage.persist = () => {{ asked += 1; return {answer}; }};
+    navigator.storage.persisted = async () => asked > 0 && {kept};
+}}"""
+REFUSED = PERSISTENCE.format(answer="Promise.resolve(false)", kept="false")
+GRANTED = PERSISTENCE.format(answer="Promise.resolve(true)", kept="true")
+NEVER_ANSWERED = PERSISTENCE.format(answer="new Promise(() => {})", kept="false")
+HAS_SNAPSHOT = """async () => Boolean(await (await caches.open(`holdfast-${holdfast.build}`))
+    .match(`/runtime/${holdfast.build}/snapshot`))"""
+DAY_MS = 86_400_000
+
+
+def test_a_browser_that_refuses_storage_says_so_before_anything_is_typed(server, chromium):
+    """Private mode or a locked-down device: a banner says what to do and the fields take nothing."""
+    device = chromium()
+    device.context.add_init_script(REFUSE)
+    page = device.open(server.url, ready=False)
+    banner = page.locator("#cannot-save")
+    expect(banner).to_contain_text(
+        "Nothing can be saved here. This browser refuses storage, as some do in a private window. "
+        "Open Holdfast in a normal window before you type."
+    )
+    assert banners(page)[0] == "cannot-save"
+    expect(page.locator("#fields")).to_have_attribute("disabled", "")
+    expect(page.locator("#site")).to_be_disabled()
+    expect(page.locator("#alarm")).to_contain_text("Nothing can be saved here.")
+    expect(banner.get_by_role("button", name="Try again")).to_be_visible()
+
+
+def test_a_full_device_gives_up_its_snapshot_before_it_refuses_a_save(server, chromium, camera):
+    """No room for the submission: the memory snapshot, which can be made anew, goes, and the submission is saved."""
+    device = chromium(visited=True)
+    device.context.add_init_script(FULL)
+    page = device.open(server.url)
+    assert page.evaluate(HAS_SNAPSHOT)
+    fill(page, Inspection(site="Lock 7", photos=(camera(1), camera(2))))
+    page.evaluate("() => { full = 'until the snapshot is gone'; }")
+    submit(page)
+    expect_saved(page, "Lock 7")
+    assert page.evaluate("() => full") is None
+    (item,) = wait_for_received(server, 1)
+    assert len(item["photos"]) == 2
+
+
+def test_a_device_without_any_room_says_so_and_keeps_the_form(server, chromium, camera):
+    """Nothing left to give up: not saved, what to do about it, everything typed still there; with room it is saved."""
+    device = chromium(visited=True)
+    device.context.add_init_script(FULL)
+    page = device.open(server.url)
+    fill(page, Inspection(site="Lock 7", notes="Water.", photos=(camera(1), camera(2))))
+    expect(page.locator("#draft")).to_have_text(re.compile("^Draft kept"))
+    page.evaluate("() => { full = 'for good'; }")
+    submit(page)
+    expect(page.locator("#not-saved")).to_have_text(
+        "Not saved: this device is out of space. Remove a photo or free some space, then save again.", timeout=30_000
+    )
+    expect(page.locator("#saved")).to_be_hidden()
+    expect(page.locator("#site")).to_have_value("Lock 7")
+    expect(page.locator("#notes")).to_have_value("Water.")
+    expect(page.locator("#previews li")).to_have_count(2)
+    assert on_device(page) == []
+    page.evaluate("() => { full = null; }")
+    submit(page)
+    expect_saved(page, "Lock 7")
+    (item,) = wait_for_received(server, 1)
+    assert len(item["photos"]) == 2
+
+
+def test_what_has_waited_for_three_days_is_warned_about(server, chromium):
+    """On the third day a banner counts what waits and since when, and offers to send and to export it."""
+    device = chromium(visited=True)
+    page = device.open(server.url)
+    device.offline()
+    for site in ("Lock 7", "Lock 8"):
+        save(page, Inspection(site=site))
+    since = page.evaluate("() => `${new Date().getDate()} ${new Date().toLocaleString('en', { month: 'short' })}`")
+    page.clock.set_system_time(page.evaluate("() => Date.now()") / 1_000 + 3 * DAY_MS / 1_000 + 60)
+    page.reload()
+    wait_until_ready(page)
+    turn_to(page, "Outbox")
+    banner = page.locator("#three-days")
+    expect(banner).to_contain_text(f"2 inspections have waited since {since}")
+    assert banner.get_by_role("button").all_inner_texts() == ["Send now", "Export all"]
+    assert banners(page)[0] == "three-days"
+
+
+def test_a_store_that_was_cleared_is_noticed_at_the_next_visit(server, chromium):
+    """The browser dropped the databases and left the cookies: a banner says since when, until it is understood."""
+    device = chromium(visited=True)
+    page = device.open(server.url)
+    device.offline()
+    save(page, Inspection(site="Lock 7"))
+    page.goto("about:blank")
+    session = page.context.new_cdp_session(page)
+    session.send("Storage.clearDataForOrigin", {"origin": server.url, "storageTypes": "indexeddb"})
+    device.online()
+    page.goto(server.url)
+    wait_until_ready(page)
+    banner = page.locator("#wiped")
+    expect(banner).to_contain_text(
+        re.compile(r"This browser’s storage was cleared some time after (\d+ \w+ )?\d\d:\d\d\. Whatever was still unsent")
+    )
+    page.reload()
+    wait_until_ready(page)
+    expect(banner).to_be_visible()
+    banner.get_by_role("button", name="Understood").click()
+    expect(banner).to_be_hidden()
+    page.reload()
+    wait_until_ready(page)
+    expect(page.locator("#count")).to_have_text("All received")
+    expect(banner).to_be_hidden()
+
+
+@pytest.mark.parametrize("persistent", [False, True])
+def test_storage_that_may_be_cleared_is_told_while_work_is_unsent(server, chromium, persistent):
+    """The warning stands only where the browser did not promise to keep, and only while something could be lost."""
+    device = chromium(visited=True)
+    device.context.add_init_script(GRANTED if persistent else REFUSED)
+    page = device.open(server.url)
+    device.offline()
+    expect(page.locator("#not-persistent")).to_be_hidden()
+    save(page, Inspection(site="Lock 7"))
+    turn_to(page, "Outbox")
+    expect(page.locator("#count")).to_have_text("1 unsent")
+    expect(page.locator("#not-persistent")).to_be_visible(visible=not persistent)
+    device.online()
+    wait_for_received(server, 1)
+    expect(page.locator("#count")).to_have_text("All received")
+    expect(page.locator("#not-persistent")).to_be_hidden()
+
+
+def test_persistence_is_asked_for_with_the_first_save_and_never_waited_for(server, chromium):
+    """A browser that never answers the request holds up nothing."""
+    device = chromium(visited=True)
+    device.context.add_init_script(NEVER_ANSWERED)
+    page = device.open(server.url)
+    assert page.evaluate("() => asked") == 0
+    save(page, Inspection(site="Lock 7"))
+    assert page.evaluate("() => asked") == 1
+    wait_for_received(server, 1)
+
+
+def test_the_tab_line_tells_what_a_closed_tab_means_in_chromium(server, chromium):
+    """With Background Sync the tab may be closed."""
+    page = chromium(visited=True).open(server.url)
+    turn_to(page, "Outbox")
+    expect(page.locator("#tab-line")).to_have_text(
+        "You may close this tab. This browser tries to send the rest in the background; "
+        "if it cannot, they go out when Holdfast is next opened."
+    )
+
+
+def test_the_tab_line_tells_what_a_closed_tab_means_in_firefox(server, firefox):
+    """Without Background Sync the tab is what sends."""
+    page = firefox().open(server.url)
+    turn_to(page, "Outbox")
+    expect(page.locator("#tab-line")).to_have_text(
+        "Keep this tab open to send. If you close it, the rest goes out when Holdfast is next opened."
+    )
+
+
+def test_the_first_visit_says_what_is_known_and_when_the_app_is_ready(server, chromium):
+    """From the start one can type; once all is there the page says that it opens without a network, and it does."""
+    device = chromium()
+    page = device.open(server.url)
+    ready = page.locator("#ready")
+    expect(ready).to_contain_text("Ready. Holdfast now opens without a network.", timeout=60_000)
+    expect(page.locator("#first-visit")).to_be_hidden()
+    ready.get_by_role("button", name="Not now").click()
+    expect(ready).to_be_hidden()
+    wait_until_offline_capable(page)
+    server.stop()
+    page.reload()
+    wait_until_ready(page)
