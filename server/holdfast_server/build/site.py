@@ -38,7 +38,10 @@ def make(project: Project, inputs: Files, build: str) -> dict[str, bytes]:
             tree[name] = data.replace(PLACEHOLDER, build.encode()) if name.endswith(".html") else data
     # One line with the build's name in it: new bytes for every build, which is how a browser notices an update.
     tree["sw.js"] = f'import "/{base}/sw.js";\n'.encode()
-    tree["holdfast.js"] = f'export * from "/{base}/holdfast.js";\n'.encode()
+    # A star leaves the default out.
+    tree["holdfast.js"] = (
+        f'export * from "/{base}/holdfast.js";\nexport {{ default }} from "/{base}/holdfast.js";\n'.encode()
+    )
     settings = {
         "build": build,
         "version": project.version,

@@ -71,7 +71,8 @@ def test_the_fixed_addresses_name_the_build(built):
     name = built.result.build
     assert re.fullmatch("[0-9a-f]{16}", name)
     assert (built.out / "sw.js").read_text() == f'import "/runtime/{name}/sw.js";\n'
-    assert (built.out / "holdfast.js").read_text() == f'export * from "/runtime/{name}/holdfast.js";\n'
+    client = f'"/runtime/{name}/holdfast.js"'
+    assert (built.out / "holdfast.js").read_text() == f"export * from {client};\nexport {{ default }} from {client};\n"
     page = (built.out / "index.html").read_text()
     assert "{{build}}" not in page
     assert set(re.findall(r"/runtime/([^/\"']+)/", page)) == {name}
