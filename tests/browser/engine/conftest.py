@@ -12,13 +12,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import _pytest
+import iniconfig
+import packaging
+import pluggy
+import py
+import pygments
 import pytest
+import sortedcontainers
 from playwright.sync_api import Page
 
 from tests.support.browsers import launch_chromium, launch_firefox
 
 ROOT = Path(__file__).parents[3]
 SOURCES = ("pyodide_modules/holdfast", "tests/contract", "tests/unit/holdfast", "tests/support")
+PURE = ("pytest", "pluggy", "iniconfig", "packaging", "pygments", "sortedcontainers")
 BOOT = """async () => {
     const { loadPyodide } = await import("/node_modules/pyodide/pyodide.mjs");
     globalThis.py = await loadPyodide({ indexURL: "/node_modules/pyodide/" });
@@ -93,6 +101,23 @@ def opened(playwright: object, profile: Path, browser: str, archive: bytes) -> I
         context.close()
         server.shutdown()
         server.server_close()
+
+
+@pytest.fixture(scope="module")
+def ask_pytest(playwright, tmp_path_factory) -> Iterator[Ask]:
+    """The same in Chromium, with pytest and Hypothesis: the pure packages of this environment, and a wheel for the rest."""
+    packages = [Path(module.__file__) for module in (pytest, _pytest, py, pluggy, iniconfig, packaging, pygments)]
+    more = [
+        path.parent if path.name == "__init__.py" else path for path in [*packages, Path(sortedcontainers.__file__)]
+    ]
+    metadata = [folder for name in PURE for folder in more[0].parent.glob(f"{name}-*.dist-info")]
+    [wheel] = (ROOT / ".cache" / "test-wheels").glob("hypothesis-*.whl")
+    with opened(playwright, tmp_path_factory.mktemp("profile"), "chromium", sources(*more, *metadata)) as page:
+        page.evaluate(
+            "url => py.loadPackage(url, { checkIntegrity: false, messageCallback() {} })",
+            f"/{wheel.relative_to(ROOT)}",
+        )
+        yield lambda name, argument: page.evaluate(ASK, [name, argument])
 
 
 @pytest.fixture(scope="module", params=["chromium", "firefox"])

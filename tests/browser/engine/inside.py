@@ -1,6 +1,8 @@
 """What runs inside Pyodide for the tests beside this file."""
 
 import asyncio
+import functools
+import inspect
 import itertools
 import traceback
 
@@ -10,6 +12,7 @@ from pyodide.ffi import create_once_callable, to_js
 from holdfast.browser import locks as web_locks
 from holdfast.browser.idb import IndexedDBStore
 from holdfast.browser.locks import WebLocks
+from tests.browser.engine.loop import run
 from tests.contract import lock_promises, store_promises
 
 _numbers = itertools.count()
@@ -25,6 +28,71 @@ async def keep_lock_promise(name):
     """The same for Web Locks."""
     web_locks.LOOK_MS = 50
     return await _told(getattr(lock_promises, name)(WebPlace()))
+
+
+class InBrowser:
+    """What pytest-asyncio and the command line do elsewhere: runs coroutine functions, and keeps what failed."""
+
+    def __init__(self):
+        self.passed = 0
+        self.failed = {}
+
+    def pytest_pycollect_makeitem(self, obj):
+        inner = getattr(getattr(obj, "hypothesis", None), "inner_test", None)
+        if inspect.iscoroutinefunction(inner):
+            obj.hypothesis.inner_test = _sync(inner)
+
+    def pytest_pyfunc_call(self, pyfuncitem):
+        if not inspect.iscoroutinefunction(pyfuncitem.obj):
+            return None
+        names = pyfuncitem._fixtureinfo.argnames
+        run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
+        return True
+
+    def pytest_runtest_logreport(self, report):
+        if report.failed:
+            self.failed[report.nodeid] = report.longreprtext
+        elif report.when == "call":
+            self.passed += 1
+
+    def pytest_collectreport(self, report):
+        if report.failed:
+            self.failed[report.nodeid] = report.longreprtext
+
+
+def _sync(work):
+    @functools.wraps(work)
+    def whole(*arguments, **options):
+        run(work(*arguments, **options))
+
+    return whole
+
+
+def run_unit_tests(name):
+    """Run one file of unit tests; how many passed, and what failed with its report.
+
+    No coroutine: inside a task no other task could run.
+    """
+    import hypothesis
+    import pytest
+
+    hypothesis.settings.register_profile("browser", deadline=None, max_examples=20, database=None)
+    hypothesis.settings.load_profile("browser")
+    plugin = InBrowser()
+    options = [
+        "--disable-plugin-autoload",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:terminal",
+        "-W",
+        "error",
+        "--import-mode=importlib",
+    ]
+    pytest.main(
+        [*options, "-c", "/dev/null", "--rootdir", "/sources", f"/sources/tests/unit/holdfast/{name}"], [plugin]
+    )
+    return to_js([plugin.passed, [f"{test}\n{report}" for test, report in plugin.failed.items()]])
 
 
 async def _told(promise):

@@ -3,6 +3,8 @@
 import json
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import format_datetime
 
@@ -118,6 +120,22 @@ def test_the_server_may_ask_for_a_longer_wait() -> None:
     assert meaning(said_by_companion(429, retry_after=" 3 ")) == Retry(Reason.THROTTLED, 3_000)
 
 
+@contextmanager
+def device_in(zone: str) -> Iterator[None]:
+    """This device's time zone, where Python can set it (in a browser it cannot)."""
+    tzset = getattr(time, "tzset", lambda: None)
+    before = os.environ.get("TZ")
+    os.environ["TZ"] = zone
+    tzset()
+    try:
+        yield
+    finally:
+        os.environ.pop("TZ")
+        if before is not None:
+            os.environ["TZ"] = before
+        tzset()
+
+
 LATER = datetime.fromtimestamp(NOW / 1_000 + 90, UTC)
 
 
@@ -132,17 +150,9 @@ LATER = datetime.fromtimestamp(NOW / 1_000 + 90, UTC)
 )
 def test_a_retry_date_is_understood_in_every_form_of_http(text: str) -> None:
     """RFC 9110, 5.6.7: all three forms are UTC, whatever the zone of this device."""
-    zone = os.environ.get("TZ")
-    try:
-        for device_zone in ("UTC", "Asia/Tokyo"):
-            os.environ["TZ"] = device_zone
-            time.tzset()
+    for zone in ("UTC", "Asia/Tokyo"):
+        with device_in(zone):
             assert retry_after_ms(text, NOW) == 90_000
-    finally:
-        os.environ.pop("TZ")
-        if zone is not None:
-            os.environ["TZ"] = zone
-        time.tzset()
 
 
 @pytest.mark.parametrize("text", ["", "soon", "-5", "1.5", "²", "١٢", "Mon, 99 Foo 2026 99:99:99 GMT", "0", "\x00"])
