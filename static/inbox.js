@@ -137,14 +137,20 @@ globalThis.holdfastInbox ??= (() => {
     return freed;
   };
 
+  const contentOf = (/** @type {Partial<Entry>} */ { type, fields, payload, files = [] }) =>
+    JSON.stringify([type, fields, payload, files.map(([name, file]) => [name, file.name, file.type, file.size])]);
+
   const add = (/** @type {Partial<Entry>} */ entry) =>
     run("readwrite", "strict", (tx, box) => {
       const entries = tx.objectStore("entries");
       const insert = (/** @type {string} */ account) => {
         entries.index("id").get(/** @type {string} */ (entry.id)).onsuccess = (event) => {
           const held = /** @type {IDBRequest} */ (event.target).result;
-          box.value = { id: entry.id, key: held?.key ?? entry.key };
-          if (!held) entries.add({ ...entry, account });
+          const known = held && contentOf(held) === contentOf(entry);
+          // Other content under a known id is a job of its own: nothing that was typed may be dropped for its number.
+          const added = held ? { ...entry, id: uuid(), key: uuid() } : entry;
+          box.value = known ? { id: held.id, key: held.key } : { id: added.id, key: added.key };
+          if (!known) entries.add({ ...added, account });
         };
       };
       if (typeof entry.account === "string") return insert(entry.account);

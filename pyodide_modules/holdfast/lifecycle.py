@@ -127,6 +127,9 @@ LEGAL_MOVES: dict[State, frozenset[State]] = {
 REDRIVABLE = frozenset({State.FAILED, State.EXPIRED, State.CONFLICT})
 """The states a person can send round again."""
 
+ON_THE_WAY = frozenset({State.PENDING, State.PROCESSING})
+"""The states from which a job goes on by itself."""
+
 UNSENT = frozenset(State) - {State.COMPLETED, State.CANCELLED}
 """What the header counts: neither received nor cancelled."""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.errors import QueueFullError
 from holdfast.job import another, same_write
-from holdfast.lifecycle import UNSENT, Reason, State, check_move
+from holdfast.lifecycle import ON_THE_WAY, Reason, State, check_move
 from holdfast.storage import Get, Put, transaction
 from holdfast.transactions.lane import head_of
 from holdfast.transactions.moving import count_in, read_queue
@@ -29,7 +29,7 @@ def enqueue(draft: Draft, depth: int | None = None) -> Steps[Stored]:
     Returns the id and key it is stored under.
 
     Raises:
-        QueueFullError: the queue holds `depth` unsent jobs already.
+        QueueFullError: the queue holds `depth` jobs on their way already.
     """
     return (yield from _enqueue(draft, depth))
 
@@ -46,7 +46,7 @@ def _enqueue(draft: Draft, depth: int | None) -> Steps[Stored]:
     if not is_new:
         return record["id"], record["key"]
     queue = yield from read_queue(record["account"], record["queue"])
-    if depth is not None and sum(queue["states"].get(state, 0) for state in UNSENT) >= depth:
+    if depth is not None and sum(queue["states"].get(state, 0) for state in ON_THE_WAY) >= depth:
         raise QueueFullError(record["queue"], depth)
     yield from insert(draft, queue)
     return record["id"], record["key"]

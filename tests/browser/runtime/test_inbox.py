@@ -22,18 +22,33 @@ def test_an_entry_is_kept_in_order_of_arrival(page):
     assert sites == ["c", "a", "b"]
 
 
-def test_the_same_id_is_saved_once(page):
-    """A second entry under an id is no error and no second entry; its key is the first one's."""
+def test_the_same_content_under_the_same_id_is_saved_once(page):
+    """A repeat is no error and no second entry; its key is the first one's."""
     first, second, count = page.evaluate(
         f"""async () => {{
           const entry = {{...{ENTRY}, id: holdfastInbox.uuid()}};
           const first = await holdfastInbox.append(entry);
-          const second = await holdfastInbox.append({{...entry, fields: [["site", "other"]]}});
+          const second = await holdfastInbox.append(entry);
           return [first, second, await holdfastInbox.count()];
         }}"""
     )
     assert first == second
     assert count == 1
+
+
+def test_other_content_under_a_known_id_is_kept_as_a_job_of_its_own(page):
+    """Nothing that was typed is dropped for its number."""
+    first, second, sites = page.evaluate(
+        f"""async () => {{
+          const entry = {{...{ENTRY}, id: holdfastInbox.uuid()}};
+          const first = await holdfastInbox.append(entry);
+          const second = await holdfastInbox.append({{...entry, fields: [["site", "other"]]}});
+          return [first, second, (await holdfastInbox.list()).map((kept) => kept.fields[0][1])];
+        }}"""
+    )
+    assert first["id"] != second["id"]
+    assert first["key"] != second["key"]
+    assert sites == ["Cellar", "other"]
 
 
 def test_an_entry_belongs_to_the_account_of_the_session(page):

@@ -13,7 +13,7 @@ from holdfast.lifecycle import REASONS, REASONS_OF, STATES, Reason, State
 
 NOW = int(datetime(2026, 11, 21, 14, 35, 40, tzinfo=UTC).timestamp() * 1_000)
 MINUTE = 60_000
-EVERY = [(state, reason) for state in STATES for reason in REASONS_OF[state]]
+EVERY = [(state, reason) for state in STATES for reason in sorted(REASONS_OF[state], key=str)]
 
 
 def job(state: str = "pending", reason: str | None = None, **facts: Any) -> dict[str, Any]:

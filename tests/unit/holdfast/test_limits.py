@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from holdfast.errors import InvalidOptionError, SecretError, TooLargeError
+from holdfast.errors import InvalidOptionError, QueueFullError, SecretError, TooLargeError
 from holdfast.job import File
 from holdfast.limits import (
     ATTACHMENTS,
@@ -16,6 +16,8 @@ from holdfast.limits import (
     check_whole_number,
     read_json,
 )
+from holdfast.testing import answer_with
+from tests.support.device import Device, describe, in_turn
 
 
 def photo(size: int = 1) -> File:
@@ -142,3 +144,20 @@ def test_a_document_from_outside_cannot_break_the_interpreter(text: str) -> None
 def test_a_document_from_outside_is_read_as_it_is(value: object) -> None:
     """Brackets in texts and many short lists do not count as depth."""
     assert read_json(json.dumps(value)) == value
+
+
+async def test_dead_letters_do_not_fill_a_queue() -> None:
+    """What waits for a person takes no place from what can still go; what can still go does, up to the queue's depth."""
+    device = Device()
+    device.network.answer = in_turn(answer_with(422), answer_with(422))
+    outbox = describe()
+    outbox.queue("notes", depth=2)
+    await device.context(outbox)
+    for text in ("refused", "refused too"):
+        await outbox.enqueue("note", {"text": text})
+    await device.rest()
+    device.offline()
+    for text in ("first", "second"):
+        await outbox.enqueue("note", {"text": text})
+    with pytest.raises(QueueFullError, match="notes"):
+        await outbox.enqueue("note", {"text": "one too many"})
