@@ -1,0 +1,53 @@
+"""The page's start: from navigation until its Python answers, and the longest time in which nobody could type."""
+
+from tests.bench.table import Line, Side, row
+from tests.bench.workshop import Workshop
+
+READY = "() => globalThis.holdfast?.python === 'ready' && performance.now()"
+LONG_TASKS = """globalThis.longTasks = [0];
+new PerformanceObserver((list) => longTasks.push(...list.getEntries().map(({ duration }) => duration)))
+    .observe({ type: "longtask", buffered: true });"""
+LONGEST = "() => Math.max(...longTasks)"
+PLAIN = "/plain.html"
+THROTTLE = 4
+
+
+@row
+def page_start(workshop: Workshop) -> list[Line]:
+    """Restored against PyScript's plain start of the same page with the same wheels, and the restored one throttled."""
+    workshop.device.context.add_init_script(LONG_TASKS)
+    restored, plain, longest, throttled = [], [], [], []
+    for _ in range(workshop.rounds):
+        workshop.with_snapshot()
+        ready, task = _start(workshop, "/")
+        restored.append(ready)
+        longest.append(task)
+        throttled.append(_start(workshop, "/", throttle=THROTTLE)[1])
+        workshop.without_snapshot()
+        plain.append(_start(workshop, PLAIN)[0])
+    return [
+        Line(
+            what="page, from navigation until Python answers",
+            unit="ms",
+            ours=Side(name="restored", values=restored),
+            other=Side(name="plain PyScript", values=plain),
+            at_least=2,
+        ),
+        Line(what="page, longest task at start", unit="ms", ours=Side(name="restored", values=longest), at_most=200),
+        Line(
+            what=f"page, longest task at start, {THROTTLE} × throttled",
+            unit="ms",
+            ours=Side(name="restored", values=throttled),
+            at_most=400,
+        ),
+    ]
+
+
+def _start(workshop: Workshop, path: str, *, throttle: int = 1) -> tuple[float, float]:
+    page = workshop.device.context.new_page()
+    page.context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", {"rate": throttle})
+    page.goto(workshop.relay.url + path, wait_until="commit")
+    ready = page.wait_for_function(READY, timeout=60_000).json_value()
+    longest = page.evaluate(LONGEST)
+    page.close()
+    return ready, longest
