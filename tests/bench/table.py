@@ -54,7 +54,7 @@ class Line:
 
     @property
     def budget(self) -> str:
-        sign = "×" if self.other else self.unit
+        sign = "x" if self.other else self.unit
         return f"≥ {self.at_least:g} {sign}" if self.at_least is not None else f"≤ {self.at_most:g} {sign}"
 
     def told(self) -> dict[str, Any]:
@@ -98,14 +98,16 @@ class Table:
                 line.what,
                 f"{line.ours.name}: {line.ours.median:.0f} {line.unit}",
                 f"{line.other.name}: {line.other.median:.0f} {line.unit}" if line.other else "",
-                f"{line.figure:.2f} ×" if line.other else f"{line.figure:.0f} {line.unit}",
+                f"{line.figure:.2f} x" if line.other else f"{line.figure:.0f} {line.unit}",
                 line.budget,
                 "met" if line.met else "missed",
             )
             for line in self.lines
         ]
         widths = [max(map(len, column)) for column in zip(head, *body, strict=True)]
-        rows = ["  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)) for cells in (head, *body)]
+        rows = [
+            "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)) for cells in (head, *body)
+        ]
         return "\n".join(["", *(text.rstrip() for text in rows), f"Medians of {self.rounds} rounds.", ""])
 
     def write(self, path: Path) -> None:

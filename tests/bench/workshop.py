@@ -11,7 +11,9 @@ from tests.support.browsers import READY_MS, Device
 
 QUIET = "/healthz"  # a page of the origin that has no scripts and asks for nothing
 INSPECTION = {"site": "Lock 7", "inspected_on": "2026-01-02", "severity": "low"}
-HAS_SNAPSHOT = """async (build) => Boolean(await (await caches.open(`holdfast-${build}`)).match(`/runtime/${build}/snapshot`))"""
+HAS_SNAPSHOT = (
+    """async (build) => Boolean(await (await caches.open(`holdfast-${build}`)).match(`/runtime/${build}/snapshot`))"""
+)
 DROP_SNAPSHOT = """async (build) => (await caches.open(`holdfast-${build}`)).delete(`/runtime/${build}/snapshot`)"""
 ENQUEUE = """async ([build, payload]) => {
     await import(`/runtime/${build}/inbox.js`);

@@ -133,7 +133,12 @@ def test_every_method_settles_although_the_worker_has_to_start_python_anew(page)
     """The worker is stopped before each call: whoever asks still gets an answer in time."""
     session = page.context.new_cdp_session(page)
     session.send("ServiceWorker.enable")
-    for expression in ("holdfast.jobs()", "holdfast.stats()", "holdfast.export()", "holdfast.drain({ timeout_ms: 9000 })"):
+    for expression in (
+        "holdfast.jobs()",
+        "holdfast.stats()",
+        "holdfast.export()",
+        "holdfast.drain({ timeout_ms: 9000 })",
+    ):
         session.send("ServiceWorker.stopAllWorkers")
         call(page, expression)
 

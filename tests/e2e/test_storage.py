@@ -11,7 +11,9 @@ from tests.support.screens import banners, turn_to
 
 pytestmark = pytest.mark.browser
 
-REFUSE = """IDBFactory.prototype.open = () => { throw new DOMException("The user denied permission.", "SecurityError"); };"""
+REFUSE = (
+    """IDBFactory.prototype.open = () => { throw new DOMException("The user denied permission.", "SecurityError"); };"""
+)
 FULL = """globalThis.caches && (() => {
     // What a browser does when a write no longer fits: the requests succeed, the transaction aborts at its end. Chromium's
     // own `overrideQuotaForOrigin` reaches caches, not IndexedDB.
@@ -135,7 +137,9 @@ def test_a_store_that_was_cleared_is_noticed_at_the_next_visit(server, chromium)
     wait_until_ready(page)
     banner = page.locator("#wiped")
     expect(banner).to_contain_text(
-        re.compile(r"This browser’s storage was cleared some time after (\d+ \w+ )?\d\d:\d\d\. Whatever was still unsent")
+        re.compile(
+            r"This browser.s storage was cleared some time after (\d+ \w+ )?\d\d:\d\d\. Whatever was still unsent"
+        )
     )
     page.reload()
     wait_until_ready(page)

@@ -107,4 +107,6 @@ def test_an_update_keeps_queue_and_draft_and_mixes_no_files(updating, server):
     page.reload()
     wait_until_ready(page)
     wait_until_offline_capable(page)
-    page.wait_for_function("async (new_) => (await caches.keys()).join() === `holdfast-${new_}`", arg=new, timeout=60_000)
+    page.wait_for_function(
+        "async (new_) => (await caches.keys()).join() === `holdfast-${new_}`", arg=new, timeout=60_000
+    )

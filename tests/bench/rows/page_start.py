@@ -35,7 +35,7 @@ def page_start(workshop: Workshop) -> list[Line]:
         ),
         Line(what="page, longest task at start", unit="ms", ours=Side(name="restored", values=longest), at_most=200),
         Line(
-            what=f"page, longest task at start, {THROTTLE} × throttled",
+            what=f"page, longest task at start, {THROTTLE} x throttled",
             unit="ms",
             ours=Side(name="restored", values=throttled),
             at_most=400,

@@ -1,0 +1,77 @@
+"""The memory snapshot in page and worker: used when it is whole and of this build, made anew in any other case."""
+
+import pytest
+
+RESTORED = "holdfast:python:restored"
+STARTED_PLAINLY = "holdfast:python:plain"
+MEASURES = "() => performance.getEntriesByType('measure').map(({name}) => name)"
+HAS_SNAPSHOT = """async () => Boolean(await (await caches.open(`holdfast-${holdfast.build}`))
+  .match(`/runtime/${holdfast.build}/snapshot`))"""
+CHANGE = """async (how) => {
+  const path = `/runtime/${holdfast.build}/snapshot`;
+  const cache = await caches.open(`holdfast-${holdfast.build}`);
+  const stored = await cache.match(path);
+  const bytes = new Uint8Array(await stored.arrayBuffer());
+  const headers = new Headers(stored.headers);
+  const digest = async (of) => Array.from(new Uint8Array(await crypto.subtle.digest("SHA-256", of)),
+    (byte) => byte.toString(16).padStart(2, "0")).join("");
+  const ways = {
+    "gone": async () => cache.delete(path),
+    "of another build": async () => {
+      const other = await caches.open("holdfast-0123456789abcdef");
+      await other.put("/runtime/0123456789abcdef/snapshot", new Response(bytes, {headers}));
+      await other.put(path, new Response(bytes, {headers}));
+      await cache.delete(path);
+    },
+    "damaged": async () => {
+      bytes[bytes.length >> 1] ^= 1;
+      await cache.put(path, new Response(bytes, {headers}));
+    },
+    "cut short": async () => cache.put(path, new Response(bytes.slice(0, bytes.length >> 1), {headers})),
+    "no heap of Python's": async () => {
+      const noise = new Uint8Array(4100 * 8).fill(7);
+      new Uint32Array(noise.buffer, 0, 8).set([0, 1, 2, 3, 4, 5, 6, 7]);
+      headers.set("X-SHA-256", await digest(noise));
+      headers.set("X-Length", `${noise.length}`);
+      headers.set("X-Heap-Length", `${4096 * 8}`);
+      await cache.put(path, new Response(noise, {headers}));
+    },
+  };
+  await ways[how]();
+}"""
+WAYS = ("gone", "of another build", "damaged", "cut short", "no heap of Python's")
+
+
+@pytest.mark.parametrize("how", WAYS)
+def test_a_start_without_a_good_snapshot_is_plain_and_makes_a_new_one(open_page, faults, how):
+    """Gone, of another build, damaged, cut short or not a heap at all: Python starts all the same, and next time restores."""
+    page = open_page()
+    page.evaluate(CHANGE, how)
+    page.reload()
+    page.wait_for_function("() => holdfast.python === 'ready'", timeout=90_000)
+    # Where there was none the page waits for the worker to make one, and then starts from that.
+    names = page.evaluate(MEASURES)
+    assert (STARTED_PLAINLY in names) == (how not in ("gone", "of another build"))
+    page.wait_for_function(HAS_SNAPSHOT, timeout=90_000)
+    page.reload()
+    page.wait_for_function("() => holdfast.python === 'ready'", timeout=90_000)
+    assert RESTORED in page.evaluate(MEASURES)
+    assert [fault for fault in faults if "uncaught" in fault] == []
+
+
+def test_python_never_switches_stacks(open_page):
+    """Browsers that could let Python wait for a promise in mid-call crash in it: no start, of either kind, uses that."""
+    page = open_page()
+    able = page.evaluate(
+        """async () => {
+          const {start} = await import(`/runtime/${holdfast.build}/python.js`);
+          const once = async () => {
+            const {python, how} = await start();
+            return [how, await python.runPythonAsync("from pyodide.ffi import can_run_sync; can_run_sync()")];
+          };
+          const restored = await once();
+          await (await caches.open(`holdfast-${holdfast.build}`)).delete(`/runtime/${holdfast.build}/snapshot`);
+          return [restored, await once()];
+        }"""
+    )
+    assert able == [["restored", False], ["plain", False]]
