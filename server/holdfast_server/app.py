@@ -11,10 +11,15 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from holdfast_server import records
+from holdfast_server import flags, records
 from holdfast_server.attachments import Attachments
+from holdfast_server.batch import Batch
 from holdfast_server.cleaning import clean_now_and_then
+from holdfast_server.clients import Clients, as_samples
+from holdfast_server.errors import StoreUnavailableError
 from holdfast_server.inspections import InspectionRules, Inspections
+from holdfast_server.logs import LogRequests
+from holdfast_server.measured import MeasuredStore
 from holdfast_server.metrics import CountRequests, Metrics
 from holdfast_server.middleware import EchoKey, wall_clock_ms
 from holdfast_server.opening import open_stores
@@ -50,14 +55,16 @@ def create_app(
         key_lifetime_ms=settings.key_lifetime_ms,
         lease_ms=settings.lease_ms,
     )
+    keys = MeasuredStore(stores.keys, metrics.store_seconds)
     attachments = Attachments(settings.data / "attachments")
+    clients = Clients(stores.database, now_ms)
 
     async def nobody(_: Request) -> str:
         return ""
 
     inspections = Inspections(
         database=stores.database,
-        keys=stores.keys,
+        keys=keys,
         attachments=attachments,
         rules=rules or reference_rules(),
         limits=settings.limits(),
@@ -68,36 +75,48 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        await stores.keys.open()
+        await keys.open()
         try:
             if await asyncio.to_thread(attachments.open):
                 await asyncio.to_thread(attachments.clean, await stores.database.read(records.referenced()))
                 if stores.in_one_folder is not None:
                     await stores.in_one_folder.release_all()
             await asyncio.to_thread(attachments.share)
-            async with clean_now_and_then([stores.keys.clean], now_ms):
+            async with clean_now_and_then([keys.clean, clients.clean], now_ms):
                 yield
         finally:
             attachments.close()
-            await stores.keys.close()
+            await keys.close()
 
-    async def flags(_: Request) -> Response:
-        document = {"disabled": {"all": False, "queues": [], "types": []}, "key_lifetime_ms": KEY_LIFETIME_MS}
+    async def show_flags(_: Request) -> Response:
+        disabled = await stores.database.read(flags.read())
+        document = {"disabled": disabled, "key_lifetime_ms": KEY_LIFETIME_MS}
         return JSONResponse(document, headers={"Cache-Control": "no-store"})
 
-    async def health(_: Request) -> Response:
+    async def alive(_: Request) -> Response:
+        return JSONResponse({"status": "ok"}, headers={"Cache-Control": "no-store"})
+
+    async def ready(_: Request) -> Response:
+        await keys.ready()
         return JSONResponse({"status": "ok"}, headers={"Cache-Control": "no-store"})
 
     async def show_metrics(_: Request) -> Response:
-        return metrics.response()
+        try:
+            gauges = {"holdfast_store_up": 1.0, **as_samples(await clients.totals())}
+        except StoreUnavailableError:
+            gauges = {"holdfast_store_up": 0.0}
+        return metrics.response(gauges)
 
     app = Starlette(
         routes=[
             Route("/api/inspections", inspections.collection, methods=["GET", "POST"]),
             Route("/api/inspections/{id}/photos/{place}", inspections.photo),
-            Route("/api/flags", flags),
+            Route("/api/batch", Batch(inspections, nobody).answer, methods=["POST"]),
+            Route("/api/flags", show_flags),
+            Route("/api/metrics", clients.answer, methods=["POST"]),
             Route("/submit", Submit(inspections, settings.dist / "index.html").answer, methods=["POST"]),
-            Route("/healthz", health),
+            Route("/healthz", alive),
+            Route("/readyz", ready),
             Route("/metrics", show_metrics),
         ],
         exception_handlers=HANDLERS,
@@ -106,7 +125,7 @@ def create_app(
     app.router.redirect_slashes = False
     app.router.default = StaticFiles(settings.dist)
     # Around Starlette as a whole, since its own handler of faults stands outside its middleware.
-    return SecurityHeaders(CountRequests(EchoKey(app), metrics))
+    return LogRequests(SecurityHeaders(CountRequests(EchoKey(app), metrics)))
 
 
 def reference_rules() -> InspectionRules:

@@ -1,15 +1,20 @@
 """The command `holdfast`."""
 
+import asyncio
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
+from holdfast_server import flags as flags_document
 from holdfast_server.errors import HoldfastServerError
 from holdfast_server.limits import Limits
+from holdfast_server.opening import open_stores
 from holdfast_server.serving import run
 from holdfast_server.settings import Settings
+from holdfast_server.stores.statements import Result, Steps
 
 
 @click.group()
@@ -80,6 +85,77 @@ def serve(
 
 def _milliseconds(seconds: float | None) -> int | None:
     return None if seconds is None else int(seconds * 1_000)
+
+
+@main.group()
+def flags() -> None:
+    """Show or change what clients are told not to send. Every process says the same at once."""
+
+
+@flags.command()
+@_data
+def show(**where: Any) -> None:
+    """Show what is switched off."""
+    _flags(where, nothing)
+
+
+@flags.command()
+@click.argument("what", type=click.Choice(["all", "queue", "type"]))
+@click.argument("name", required=False)
+@_data
+def disable(*, what: str, name: str | None, **where: Any) -> None:
+    """Switch everything, a queue or a type off: clients keep such jobs and wait."""
+    _flags(where, _switch(what, name, off=True))
+
+
+@flags.command()
+@click.argument("what", type=click.Choice(["all", "queue", "type"]))
+@click.argument("name", required=False)
+@_data
+def enable(*, what: str, name: str | None, **where: Any) -> None:
+    """Switch everything, a queue or a type on again."""
+    _flags(where, _switch(what, name, off=False))
+
+
+def _switch(what: str, name: str | None, *, off: bool) -> Callable[[dict[str, Any]], None]:
+    if (what == "all") != (name is None):
+        raise click.UsageError("Say `all`, or `queue NAME`, or `type NAME`.")
+
+    def switch(document: dict[str, Any]) -> None:
+        if name is None:
+            document["all"] = off
+        elif off:
+            document[f"{what}s"].append(name)
+        else:
+            document[f"{what}s"] = [other for other in document[f"{what}s"] if other != name]
+
+    return switch
+
+
+def nothing(_: dict[str, Any]) -> None:
+    """No change."""
+
+
+def _flags(where: dict[str, Any], how: Callable[[dict[str, Any]], None]) -> None:
+    steps = flags_document.read() if how is nothing else flags_document.change(how)
+    click.echo(json.dumps(_in_database(where, steps)))
+
+
+def _in_database(where: dict[str, Any], steps: Steps[Result]) -> Result:
+    """Run steps on the data store that the options name."""
+
+    async def run() -> Result:
+        database = open_stores(where["store"], where["database"], where["data"]).database
+        await database.open()
+        try:
+            return await database.write(steps)
+        finally:
+            await database.close()
+
+    try:
+        return asyncio.run(run())
+    except HoldfastServerError as error:
+        raise click.ClickException(str(error)) from error
 
 
 @main.command()

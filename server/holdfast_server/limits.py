@@ -17,3 +17,5 @@ class Limits:
     """All text of it: a JSON body, or the text fields of a form together. It is held in memory; files are not."""
     parts: int = 500
     """The parts of a form, files and text fields."""
+    batch: int = 8 * MIB
+    """The body of a batch."""

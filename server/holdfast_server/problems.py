@@ -25,6 +25,7 @@ INVALID: Final = f"{_TYPES}invalid"
 MALFORMED_BODY: Final = f"{_TYPES}malformed-body"
 TOO_LARGE: Final = f"{_TYPES}too-large"
 UNAVAILABLE: Final = f"{_TYPES}unavailable"
+NOT_RUN: Final = f"{_TYPES}not-run"
 PLAIN: Final = "about:blank"
 """The problem is the status itself (RFC 9457, 4.2.1)."""
 
@@ -119,10 +120,19 @@ async def answer_disk(_: Request, error: Exception) -> Response:
     return unavailable().response()
 
 
+def fault(error: Exception) -> Problem:
+    """One of many requests failed by a fault of the server: the log has the error, the answer does not."""
+    _LOG.error("An item of a batch failed.", exc_info=error)
+    return _fault()
+
+
+def _fault() -> Problem:
+    return Problem(500, detail="The server failed on this request. Nothing was stored; send it again later.")
+
+
 async def answer_fault(_: Request, __: Exception) -> Response:
-    """Starlette's handler for a fault of the server: the log has the error, the answer does not."""
-    detail = "The server failed on this request. Nothing was stored; send it again later."
-    return Problem(500, detail=detail).response()
+    """Starlette's handler for a fault of the server: uvicorn logs the error, the answer says nothing of it."""
+    return _fault().response()
 
 
 HANDLERS: Final = {

@@ -1,9 +1,13 @@
 """From settings to running processes: uvicorn with one process, or several behind one socket."""
 
+from contextlib import nullcontext
+
 import uvicorn
 from starlette.types import ASGIApp
 
 from holdfast_server.app import create_app
+from holdfast_server.logs import CONFIG
+from holdfast_server.metrics import shared_between_processes
 from holdfast_server.protocol import Protocol
 from holdfast_server.settings import Settings
 
@@ -24,15 +28,18 @@ def run(settings: Settings, *, host: str, port: int, workers: int) -> None:
     """
     app = create_app(settings)  # whatever is wrong with the settings is said once, here
     settings.pass_on()
-    uvicorn.run(
-        app if workers == 1 else "holdfast_server.serving:worker_app",
-        factory=workers > 1,
-        workers=workers,
-        host=host,
-        port=port,
-        http=Protocol,
-        ws="none",
-        lifespan="on",
-        server_header=False,
-        timeout_graceful_shutdown=GRACE_SECONDS,
-    )
+    with shared_between_processes() if workers > 1 else nullcontext():
+        uvicorn.run(
+            app if workers == 1 else "holdfast_server.serving:worker_app",
+            factory=workers > 1,
+            workers=workers,
+            host=host,
+            port=port,
+            http=Protocol,
+            ws="none",
+            lifespan="on",
+            server_header=False,
+            access_log=False,
+            log_config=CONFIG,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+        )

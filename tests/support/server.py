@@ -85,6 +85,11 @@ class Server:
         """Ask it to end, as a shutdown does: what runs is finished."""
         self._end(signal.SIGTERM)
 
+    def terminate(self) -> None:
+        """Ask it to end without waiting for it; `stop` waits."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+
     def kill(self) -> None:
         """SIGKILL: as a crash or a power cut would end it."""
         self._end(signal.SIGKILL)

@@ -114,6 +114,10 @@ class KeyStore(Protocol):
         """Let go."""
         ...
 
+    async def ready(self) -> None:
+        """See that it answers. Raises StoreUnavailableError."""
+        ...
+
     async def begin(self, request: KeyedRequest, *, now_ms: int) -> Claim | Replay | InFlight | Mismatch:
         """Look the request up; if nobody runs it or has run it, claim it. One round trip for a new request."""
         ...

@@ -14,7 +14,7 @@ from holdfast_server.stores.port import Schema
 from holdfast_server.stores.statements import Result, Rows, Statement, Steps
 
 POOL: Final = 8
-WAIT_SECONDS: Final = 10
+WAIT_SECONDS: Final = 5
 LOCK_WAIT_MS: Final = 5_000
 
 # Advisory locks are numbers that all who use a database share: these are drawn at random, once.

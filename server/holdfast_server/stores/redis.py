@@ -100,6 +100,10 @@ class RedisKeyStore:
 
     async def open(self) -> None:
         """See that it answers."""
+        await self.ready()
+
+    async def ready(self) -> None:
+        """See that it answers."""
         with _faults():
             await _answer(self._redis.ping())
 

@@ -155,6 +155,10 @@ class SqlKeyStore:
         """Close the database."""
         await self._database.close()
 
+    async def ready(self) -> None:
+        """See that the database answers."""
+        await self._database.read(_one(Statement("SELECT 1")))
+
     def transaction(self) -> AbstractAsyncContextManager[Transaction]:
         """A transaction for a handler's own writes."""
         return self._database.transaction()

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from holdfast_server.idempotency import InFlight, KeyedRequest, Mismatch, Replay, StoredResponse
 from holdfast_server.stores.port import BatchItem, Claim, Database, Done, Effect, KeyStore, Outcome, Transaction
-from holdfast_server.stores.statements import Steps, savepoint
+from holdfast_server.stores.statements import Statement, Steps, savepoint
 
 _Begun = Claim | Replay | InFlight | Mismatch
 
@@ -32,6 +32,11 @@ class TwoPhaseStore:
         """Close both."""
         await self._keys.close()
         await self._database.close()
+
+    async def ready(self) -> None:
+        """See that both answer."""
+        await self._keys.ready()
+        await self._database.read(_ping())
 
     async def begin(self, request: KeyedRequest, *, now_ms: int) -> _Begun:
         """Look the request up; if nobody runs it or has run it, claim it."""
@@ -122,6 +127,10 @@ def _lanes(
                 break
         results.append([*ran, *[None] * (len(lane) - len(ran))])
     return results
+
+
+def _ping() -> Steps[None]:
+    yield Statement("SELECT 1")
 
 
 def _failed(error: Exception) -> Exception:
