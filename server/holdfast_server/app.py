@@ -25,6 +25,7 @@ from holdfast_server.middleware import EchoKey, wall_clock_ms
 from holdfast_server.opening import open_stores
 from holdfast_server.problems import HANDLERS
 from holdfast_server.security import SecurityHeaders
+from holdfast_server.sessions import Sessions
 from holdfast_server.settings import Settings
 from holdfast_server.static import StaticFiles
 from holdfast_server.submit import Submit
@@ -58,10 +59,7 @@ def create_app(
     keys = MeasuredStore(stores.keys, metrics.store_seconds)
     attachments = Attachments(settings.data / "attachments")
     clients = Clients(stores.database, now_ms)
-
-    async def nobody(_: Request) -> str:
-        return ""
-
+    sessions = Sessions(stores.database, now_ms, settings.sign_in)
     inspections = Inspections(
         database=stores.database,
         keys=keys,
@@ -69,7 +67,7 @@ def create_app(
         rules=rules or reference_rules(),
         limits=settings.limits(),
         metrics=metrics,
-        account_of=nobody,
+        account_of=sessions.account_of,
         now_ms=now_ms,
     )
 
@@ -82,7 +80,7 @@ def create_app(
                 if stores.in_one_folder is not None:
                     await stores.in_one_folder.release_all()
             await asyncio.to_thread(attachments.share)
-            async with clean_now_and_then([keys.clean, clients.clean], now_ms):
+            async with clean_now_and_then([keys.clean, clients.clean, sessions.clean], now_ms):
                 yield
         finally:
             attachments.close()
@@ -111,9 +109,10 @@ def create_app(
         routes=[
             Route("/api/inspections", inspections.collection, methods=["GET", "POST"]),
             Route("/api/inspections/{id}/photos/{place}", inspections.photo),
-            Route("/api/batch", Batch(inspections, nobody).answer, methods=["POST"]),
+            Route("/api/batch", Batch(inspections).answer, methods=["POST"]),
             Route("/api/flags", show_flags),
             Route("/api/metrics", clients.answer, methods=["POST"]),
+            Route("/api/session", sessions.answer, methods=["GET", "POST", "DELETE"]),
             Route("/submit", Submit(inspections, settings.dist / "index.html").answer, methods=["POST"]),
             Route("/healthz", alive),
             Route("/readyz", ready),

@@ -15,7 +15,6 @@ fate touches no other lane. Refused as a whole (400, 401, 413, 415, 503) nothing
 """
 
 import json
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -38,12 +37,11 @@ class Batch:
     """The route."""
 
     inspections: Inspections
-    account_of: Callable[[Request], Awaitable[str]]
 
     async def answer(self, request: Request) -> Response:
         """Run what can run and give one result for each item."""
         try:
-            account = await self.account_of(request)
+            account = await self.inspections.account_of(request)
         except Problem:
             await let_body_pass(request)
             raise

@@ -2,13 +2,16 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
+from holdfast_server import accounts as people
 from holdfast_server import flags as flags_document
+from holdfast_server import passwords
 from holdfast_server.errors import HoldfastServerError
 from holdfast_server.limits import Limits
 from holdfast_server.opening import open_stores
@@ -68,6 +71,7 @@ def _data(command: Callable[..., None]) -> Callable[..., None]:
     type=click.FloatRange(0, min_open=True),
     help="Seconds a process that died blocks the keys it worked on: 30, in Redis 60.",
 )
+@click.option("--sign-in", is_flag=True, help="Let only accounts in (see `holdfast accounts`), and keep them apart.")
 def serve(
     *, host: str, port: int, workers: int, key_lifetime: float | None, lease: float | None, **settings: Any
 ) -> None:
@@ -85,6 +89,44 @@ def serve(
 
 def _milliseconds(seconds: float | None) -> int | None:
     return None if seconds is None else int(seconds * 1_000)
+
+
+@main.group()
+def accounts() -> None:
+    """Who may sign in, where `holdfast serve --sign-in` asks for it."""
+
+
+@accounts.command()
+@click.argument("name")
+@_data
+def add(*, name: str, **where: Any) -> None:
+    """Add an account, or give it another password: asked for, or the first line of standard input."""
+    if not people.NAME.fullmatch(name):
+        raise click.BadParameter("A name has up to 100 visible ASCII characters, and no space at either end.")
+    if sys.stdin.isatty():
+        password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+    else:
+        password = sys.stdin.readline().rstrip("\r\n")
+    if not passwords.LEAST_LENGTH <= len(password) <= passwords.LONGEST:
+        raise click.ClickException(f"A password has {passwords.LEAST_LENGTH} to {passwords.LONGEST} characters.")
+    _in_database(where, people.put(name, passwords.hashed(password)))
+
+
+@accounts.command()
+@click.argument("name")
+@_data
+def remove(*, name: str, **where: Any) -> None:
+    """Remove an account and end its sessions. What it sent stays."""
+    if not _in_database(where, people.remove(name)):
+        raise click.ClickException(f"There is no account {name!r}.")
+
+
+@accounts.command(name="list")
+@_data
+def list_accounts(**where: Any) -> None:
+    """List all accounts."""
+    for name in _in_database(where, people.names()):
+        click.echo(name)
 
 
 @main.group()

@@ -25,6 +25,11 @@ INVALID: Final = f"{_TYPES}invalid"
 MALFORMED_BODY: Final = f"{_TYPES}malformed-body"
 TOO_LARGE: Final = f"{_TYPES}too-large"
 UNAVAILABLE: Final = f"{_TYPES}unavailable"
+SIGNED_OUT: Final = f"{_TYPES}signed-out"
+OTHER_ACCOUNT: Final = f"{_TYPES}other-account"
+SIGN_IN_REFUSED: Final = f"{_TYPES}sign-in-refused"
+TOO_MANY_SIGN_INS: Final = f"{_TYPES}too-many-sign-ins"
+OTHER_SITE: Final = f"{_TYPES}other-site"
 NOT_RUN: Final = f"{_TYPES}not-run"
 PLAIN: Final = "about:blank"
 """The problem is the status itself (RFC 9457, 4.2.1)."""
@@ -72,6 +77,16 @@ class Problem(Exception):  # noqa: N818  (the RFC's word for it)
         """The answer."""
         body = json.dumps(self.document(), ensure_ascii=False).encode("utf-8", "replace")
         return Response(body, self.status, {"Cache-Control": "no-store", **self.headers}, media_type=MEDIA_TYPE)
+
+
+def refuse_other_sites(request: Request) -> None:
+    """A page elsewhere could make a visitor's browser send a request; browsers say where one comes from.
+
+    Raises:
+        Problem: 403, it comes from there.
+    """
+    if request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+        raise Problem(403, OTHER_SITE, detail="This was sent from another site.")
 
 
 def too_large(detail: str) -> Problem:

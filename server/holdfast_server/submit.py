@@ -13,7 +13,7 @@ from starlette.responses import RedirectResponse, Response
 
 from holdfast_server.body import MULTIPART, URLENCODED, FormBody, read_body
 from holdfast_server.inspections import Inspections
-from holdfast_server.problems import Problem
+from holdfast_server.problems import Problem, refuse_other_sites
 
 SEVERITIES: Final = ("low", "medium", "high")
 FIELDS: Final = ("site", "inspected_on", "severity", "checklist", "notes", "photos")
@@ -30,7 +30,7 @@ class Submit:
         """Take the inspection in and show the list, or say what is wrong and give everything typed back."""
         fields: list[tuple[str, str]] = []
         try:
-            _refuse_other_sites(request)
+            refuse_other_sites(request)
             account = await self.inspections.account_of(request)
             accept = frozenset({MULTIPART, URLENCODED})
             limits, new_path = self.inspections.limits, self.inspections.attachments.new_path
@@ -48,12 +48,6 @@ class Submit:
                 media_type="text/html; charset=utf-8",
             )
         return RedirectResponse(f"/?saved={inspection_id}#inspections", 303, {"Cache-Control": "no-store"})
-
-
-def _refuse_other_sites(request: Request) -> None:
-    """A page elsewhere could make a visitor's browser send this form; browsers say where a request comes from."""
-    if request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
-        raise Problem(403, detail="This form was sent from another site.")
 
 
 def _links(index: Path) -> str:
