@@ -4,6 +4,7 @@
 PYTHON ?= python3
 PORT ?= 8000
 DIST ?= dist
+SEEDS ?= 1000
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -17,7 +18,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build serve lint test test-long bench browsers databases lock clean
+.PHONY: help setup build serve lint test test-long simulate bench browsers databases lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -40,6 +41,9 @@ test: setup browsers databases lint build ## everything: linters, types, unit te
 
 test-long: setup browsers databases lint build ## the same suites at full figures
 	HOLDFAST_LONG=1 $(PYTEST) $(ARGS)
+
+simulate: $(STAMPS)/dev ## $SEEDS hostile days in simulation, or the one of $SEED told in full
+	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),$(SEEDS))
 
 bench: setup browsers databases build ## the budgets, both sides of each measured in one run
 	$(BIN)/python -m pytest tests/bench -s $(ARGS)

@@ -9,6 +9,11 @@ from collections.abc import Iterator
 from tests.simulation.world import Result, simulate
 
 
+def say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
 def run_all(seeds: range, *, processes: int | None = None) -> Iterator[Result]:
     """The runs of many seeds, on all processors, in order."""
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
@@ -34,24 +39,24 @@ def main() -> int:
         simulated_ms += result.simulated_ms
         if result.faults:
             broken.append(result.seed)
-            print(f"seed {result.seed}: {result.faults[0]}", flush=True)
+            say(f"seed {result.seed}: {result.faults[0]}")
             if not options.all:
                 break
     took = time.monotonic() - began
-    print(
+    say(
         f"{done} seeds, {simulated_ms / 86_400_000:.1f} simulated days in {took:.0f} s "
         f"({done / took * 60:.0f} seeds a minute); {len(broken)} broke a law"
     )
     if broken and not options.all:
-        print(f"The whole story: make simulate SEED={broken[0]}")
+        say(f"The whole story: make simulate SEED={broken[0]}")
     return 1 if broken else 0
 
 
 def _tell(result: Result) -> int:
-    print("\n".join(result.trace))
+    say("\n".join(result.trace))
     for fault in result.faults:
-        print(f"BROKEN: {fault}")
-    print(f"seed {result.seed}: {result.simulated_ms / 1_000:.0f} simulated seconds, {result.steps} steps")
+        say(f"BROKEN: {fault}")
+    say(f"seed {result.seed}: {result.simulated_ms / 1_000:.0f} simulated seconds, {result.steps} steps")
     return 1 if result.faults else 0
 
 

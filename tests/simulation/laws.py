@@ -6,6 +6,7 @@ The tables are written down once more here on purpose: laws that read the engine
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from tests.simulation.loop import Owner, SimLoop
@@ -64,10 +65,9 @@ class Laws:
         loop: SimLoop,
         fault: Callable[[str], None],
         note: Callable[[str, str], None],
-        concurrency: dict[str, int],
         outage: Callable[[], int],
         may_claim: Callable[[Owner, str], bool],
-        steady: Callable[[], bool],
+        steady: Callable[[Owner], bool],
         now: Callable[[], int],
         inserted: Callable[[Record, Any, list[str]], None],
     ) -> None:
@@ -85,7 +85,6 @@ class Laws:
         self._loop = loop
         self._fault = fault
         self._note = note
-        self._concurrency = concurrency
         self._outage = outage
         self._may_claim = may_claim
         self._steady = steady
@@ -99,41 +98,48 @@ class Laws:
             if store == "jobs":
                 job_id = value["id"] if verb == "put" else value
                 touched.setdefault(job_id, self.jobs.get(job_id))
-                if verb == "put":
-                    self._counted(value, +1)
-                    if job_id in self.jobs:
-                        self._moves(name, self.jobs[job_id], value)
-                        self._counted(self.jobs[job_id], -1)
-                    self.jobs[job_id] = dict(value)
-                elif job_id in self.jobs:
-                    self._counted(self.jobs.pop(job_id), -1)
+                self._mirror(name, owner, job_id, value if verb == "put" else None)
+            elif store == "gates" and verb == "put":
+                self.gates[value["name"]] = value
             elif store == "gates":
-                if verb == "put":
-                    self.gates[value["name"]] = value
-                else:
-                    self.gates.pop(value, None)
+                self.gates.pop(value, None)
             elif store == "queues":
                 self.queues[value["account"], value["queue"]] = value
+        self._tell_new(touched, changes)
+        claimed = [
+            after for job_id, before in touched.items() if (after := self._claimed_by(name, owner, job_id, before))
+        ]
+        if claimed:
+            self._claimed(name, owner, claimed, touched)
+        for lane in {lane_of(record) for record in self._both(touched)}:
+            self._lane(name, lane)
+        for queue in {(record["account"], record["queue"]) for record in self._both(touched)}:
+            self._counters(name, queue)
+
+    def _mirror(self, name: str, owner: Owner, job_id: str, value: Record | None) -> None:
+        before = self.jobs.pop(job_id, None)
+        if before is not None:
+            self._counted(before, -1)
+        if value is not None:
+            self._counted(value, +1)
+            self.jobs[job_id] = dict(value)
+            if before is not None:
+                self._moves(name, owner, before, value)
+
+    def _tell_new(self, touched: dict[str, Record | None], changes: list[Change]) -> None:
         bodies = {value["id"]: value["payload"] for store, verb, value in changes if (store, verb) == ("bodies", "put")}
         for job_id, before in touched.items():
             if before is None and job_id in self.jobs:
                 gone = [old for old in touched if touched[old] is not None and self.jobs[old]["state"] == "cancelled"]
                 self._inserted(self.jobs[job_id], bodies.get(job_id), gone)
-        claimed: list[Record] = []
-        for job_id, before in touched.items():
-            after = self.jobs.get(job_id)
-            if after is None:
-                self._deleted(name, before)
-            else:
-                if self._changed(name, owner, before, after):
-                    claimed.append(after)
-        if claimed:
-            self._claimed(name, owner, claimed, touched)
-        lanes = {lane_of(record) for record in self._both(touched)}
-        for lane in lanes:
-            self._lane(name, lane)
-        for queue in {(record["account"], record["queue"]) for record in self._both(touched)}:
-            self._counters(name, queue)
+
+    def _claimed_by(self, name: str, owner: Owner, job_id: str, before: Record | None) -> Record | None:
+        """Check a job that a transaction has touched; the job if it was claimed."""
+        after = self.jobs.get(job_id)
+        if after is None:
+            self._deleted(name, owner, before)
+            return None
+        return after if self._changed(name, owner, before, after) else None
 
     # One job
 
@@ -151,14 +157,10 @@ class Laws:
         was = before["state"]
         if state != was or after["fence"] != before["fence"] or after["reason"] != before["reason"]:
             said = f" ({after['reason']})" if after["reason"] else ""
-            self._note(owner.name, f"{name}: {job} {was} -> {state}{said} fence {after['fence']} attempts {after['attempts']}")
-        for field in ("key", "type", "account", "seq", "created_at", "max_attempts"):
-            if before[field] != after[field]:
-                self._fault(f"{name}: the {field} of {job} changed")
-        if "place" in before and "place" in after and before["place"] != after["place"]:
-            self._fault(f"{name}: {job} changed its place")
-        if after["fence"] < before["fence"]:
-            self._fault(f"{name}: the fence of {job} sank")
+            self._note(
+                owner.name, f"{name}: {job} {was} -> {state}{said} fence {after['fence']} attempts {after['attempts']}"
+            )
+        self._unchanged(name, before, after)
         claimed = state == "processing" and after["fence"] != before["fence"]
         if claimed:
             if (job, after["fence"]) in self.claims:
@@ -167,22 +169,33 @@ class Laws:
             self._outage_at_claim[job, after["fence"]] = self._outage()
         elif state == "processing" and was != "processing":
             self._fault(f"{name}: {job} was claimed without a new fence")
-        if name in SETTLES and was == "processing" and state != "processing":
-            self._settled(name, owner, before, after)
-        elif after["attempts"] != before["attempts"] and after["attempts"] != 0:
-            self._fault(f"{name}: the attempts of {job} went from {before['attempts']} to {after['attempts']}")
         if state == "completed" and was != "completed" and not self.is_task(after):
             sent = self.sent.get((job, after["fence"]))
             if sent is None or not sent.receipt:
                 self._fault(f"{name}: {job} completed without a receipt")
         return claimed
 
-    def _moves(self, name: str, before: Record, after: Record) -> None:
+    def _unchanged(self, name: str, before: Record, after: Record) -> None:
+        """What a job keeps for life."""
+        job = before["id"]
+        for field in ("key", "type", "account", "seq", "created_at", "max_attempts"):
+            if before[field] != after[field]:
+                self._fault(f"{name}: the {field} of {job} changed")
+        if "place" in before and "place" in after and before["place"] != after["place"]:
+            self._fault(f"{name}: {job} changed its place")
+        if after["fence"] < before["fence"]:
+            self._fault(f"{name}: the fence of {job} sank")
+
+    def _moves(self, name: str, owner: Owner, before: Record, after: Record) -> None:
         """One step of a transaction; there may be several with one job."""
         job, was, state = before["id"], before["state"], after["state"]
         self.moved.setdefault(job, set()).add(state)
         if state != was and state not in LEGAL[was]:
             self._fault(f"{name}: {job} went from {was} to {state}")
+        if name in SETTLES and was == "processing" and state != "processing":
+            self._settled(name, owner, before, after)
+        elif after["attempts"] != before["attempts"] and after["attempts"] != 0:
+            self._fault(f"{name}: the attempts of {job} went from {before['attempts']} to {after['attempts']}")
 
     def _settled(self, name: str, owner: Owner, before: Record, after: Record) -> None:
         job, fence = before["id"], before["fence"]
@@ -197,9 +210,14 @@ class Laws:
             self._fault(f"{name}: an attempt of {job} was used though nobody was there")
         if burnt and sent.status in {401, 409}:
             self._fault(f"{name}: an attempt of {job} was used by a {sent.status}")
-        if after["state"] == "pending" and sent.retry_after_ms and after["run_at"] < self._now() + sent.retry_after_ms - 1_000:
-            if after["reason"] in {"server_error", "throttled"} and self._steady():
-                self._fault(f"{name}: {job} goes before the {sent.retry_after_ms} ms the server asked for")
+        if (
+            after["state"] == "pending"
+            and sent.retry_after_ms
+            and after["run_at"] < self._now() + sent.retry_after_ms - 1_000
+            and after["reason"] in {"server_error", "throttled"}
+            and self._steady(owner)
+        ):
+            self._fault(f"{name}: {job} goes before the {sent.retry_after_ms} ms the server asked for")
         if sent.status == 401 and after["state"] == "pending" and f"hold:{after['account']}" not in self.gates:
             self._note(owner.name, f"401 of {job} holds nobody")
 
@@ -220,13 +238,13 @@ class Laws:
         if record["attempts"] > record["max_attempts"]:
             self._fault(f"{name}: {job} has used {record['attempts']} of {record['max_attempts']} attempts")
 
-    def _deleted(self, name: str, before: Record | None) -> None:
+    def _deleted(self, name: str, owner: Owner, before: Record | None) -> None:
         if before is None:
             return
         self.pruned.add(before["id"])
         if before["state"] not in {"completed", "cancelled"}:
             self._fault(f"{name}: {before['id']} was deleted while {before['state']}")
-        elif self._steady() and self._now() - before["updated_at"] < KEPT_MS:
+        elif self._steady(owner) and self._now() - before["updated_at"] < KEPT_MS:
             self._fault(f"{name}: {before['id']} was pruned within the hour")
 
     # What was claimed
@@ -243,19 +261,22 @@ class Laws:
         queue, account = claimed[0]["queue"], claimed[0]["account"]
         if not self._may_claim(owner, queue):
             self._fault(f"{name}: {owner.name} claims in {queue} without its lock")
-        own = [r for r in self._processing(account, queue) if r["holder"] == claimed[0]["holder"]]
-        if len(own) > self._concurrency[queue]:
-            self._fault(f"{name}: {len(own)} of {queue} are sent at once")
         for record in claimed:
             job = record["id"]
             before = touched[job] or record
-            for gate in (f"hold:{account}", "breaker:", "pause:all", f"pause:queue:{queue}", f"pause:type:{record['type']}"):
+            for gate in (
+                f"hold:{account}",
+                "breaker:",
+                "pause:all",
+                f"pause:queue:{queue}",
+                f"pause:type:{record['type']}",
+            ):
                 if gate in gates and not (gate == "breaker:" and self.is_task(record)):
                     self._fault(f"{name}: {job} was claimed past {gate}")
             off = gates.get("flags:", {"flags": {"disabled": {}}})["flags"]["disabled"]
             if off.get("all") or queue in off.get("queues", ()) or record["type"] in off.get("types", ()):
                 self._fault(f"{name}: {job} was claimed though the server has switched it off")
-            if before["run_at"] > now and self._steady():
+            if before["run_at"] > now and self._steady(owner):
                 self._fault(f"{name}: {job} was claimed {before['run_at'] - now} ms too early")
             if record["expires_at"] is not None and record["expires_at"] <= now:
                 self._fault(f"{name}: {job} was claimed after its time")
@@ -278,19 +299,12 @@ class Laws:
             if record["type"] not in off.get("types", ()) and record["app_version"] == claimed[0]["app_version"]:
                 self._fault(f"{name}: {record['id']} (rank {record['rank']}) was left behind")
 
-    def _processing(self, account: str, queue: str) -> list[Record]:
-        return [
-            record
-            for record in self.jobs.values()
-            if record["state"] == "processing" and record["account"] == account and record["queue"] == queue
-        ]
-
     # Lanes and counters
 
     def _lane(self, name: str, lane: tuple[str, str, str]) -> None:
         members = [record for record in self.jobs.values() if "place" in record and lane_of(record) == lane]
         members.sort(key=lambda record: int(record["place"]))
-        for first, second in zip(members, members[1:], strict=False):
+        for first, second in pairwise(members):
             if first["place"] == second["place"]:
                 self._fault(f"{name}: {first['id']} and {second['id']} have one place")
         for behind in members[1:]:

@@ -95,7 +95,9 @@ class SimLoop(asyncio.AbstractEventLoop):
 
     # What the simulation asks for
 
-    def after(self, span_ms: int, callback: Callable[..., object], *args: Any, owner: Owner | None = None) -> asyncio.Handle:
+    def after(
+        self, span_ms: int, callback: Callable[..., object], *args: Any, owner: Owner | None = None
+    ) -> asyncio.Handle:
         """Call back when the time has passed, in a context or in the world outside."""
         owner = owner or self._world
         handle = asyncio.Handle(callback, args, self, owner.context.copy())

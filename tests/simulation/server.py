@@ -26,6 +26,8 @@ class Known:
     """How the server takes it: good, slow, flaky, poison, refuse, conflict."""
     device: int
     accepted: bool = False
+    stored: bool = False
+    """Whose it is is settled: it is in the store, or JavaScript has written it down."""
 
 
 @dataclass
@@ -82,15 +84,15 @@ class Server:
         if request.payload != known.payload:
             self.fault(f"the server got other content under the key of {known.id}")
         account = request.headers.get("Holdfast-Account", session or "")
-        if session != account:
+        if (session or "") != account:
             self.note("server", f"401 for {known.id}: signed in is {session!r}")
             reply(self._answer(key, 401))
             return
         entry = self.keys.get(key)
         now = self.loop.now
-        if entry is not None and not entry.running and self.key_lifetime_ms is not None:
-            if now >= entry.ends_at + self.key_lifetime_ms + GRACE_MS:
-                entry = None
+        lifetime_ms = self.key_lifetime_ms
+        if entry and not entry.running and lifetime_ms and now >= entry.ends_at + lifetime_ms + GRACE_MS:
+            entry = None
         if entry is not None and entry.content != json.dumps(request.payload):
             self.fault(f"the key of {known.id} names two requests")
         if entry is not None and entry.running:
@@ -115,7 +117,7 @@ class Server:
             status, extra = 503, {"retry_after": "20"}
         answer = self._answer(key, status, **extra)
         if status == 201:
-            if known.account != account:
+            if known.account not in {"", account}:  # what nobody signed for belongs to nobody
                 self.fault(f"{known.id} of {known.account!r} took effect for {account!r}")
             self.done[key] = self.done.get(key, 0) + 1
             if self.done[key] > 1:

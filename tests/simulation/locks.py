@@ -1,0 +1,159 @@
+"""Locks with the semantics of `navigator.locks`: holders die, freeze and are robbed; a waiting context looks and steals."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.simulation.device import Context, Device
+
+LOOK_MS = 20_000
+EXCUSE_MS = 300_000
+"""How long after a freeze, a jump of the clock or failing storage a living holder may lose its lock."""
+
+
+class Held:
+    """A lock while it is held."""
+
+    def __init__(self, context: Context, *, stolen: bool) -> None:
+        self.context = context
+        self.stolen = stolen
+        self.lost = False
+        self._callbacks: list[Callable[[], object]] = []
+
+    def on_lost(self, callback: Callable[[], object]) -> None:
+        self._callbacks.append(callback)
+        if self.lost:
+            callback()
+
+    def lose(self) -> None:
+        for callback in self._callbacks:
+            callback()
+
+
+@dataclass
+class Ask:
+    """One request for a lock."""
+
+    context: Context
+    name: str
+    granted: asyncio.Future[Held]
+
+
+@dataclass
+class LockService:
+    """The browser's side: who holds what, who waits for it."""
+
+    device: Device
+    held: dict[str, Held] = field(default_factory=dict)
+    waiting: dict[str, list[Ask]] = field(default_factory=dict)
+
+    def ask(self, context: Context, name: str) -> Ask:
+        ask = Ask(context, name, self.device.loop.create_future())
+        self.waiting.setdefault(name, []).append(ask)
+        self._grant(name)
+        return ask
+
+    def steal(self, context: Context | None, name: str) -> Held | None:
+        """Take it from its holder, who hears of it when it runs."""
+        robbed = self.held.pop(name, None)
+        if robbed is not None:
+            self.device.note(robbed.context.name, f"is robbed of {name}" + (f" by {context.name}" if context else ""))
+            robbed.lost = True
+            self.device.loop.after(0, robbed.lose, owner=robbed.context)
+            if robbed.context.frozen:  # it comes back at the worst of moments
+                self.device.comebacks.append(robbed.context)
+        if context is None:
+            self._grant(name)
+            return None
+        held = self.held[name] = Held(context, stolen=True)
+        context.inside.add(name)
+        return held
+
+    def rob(self, context: Context) -> None:
+        """Somebody steals all its locks."""
+        self.device.trouble()
+        for name in sorted(name for name, held in self.held.items() if held.context is context):
+            self.steal(None, name)
+        self.device.robbed()
+
+    def give_up(self, ask: Ask) -> None:
+        if ask in self.waiting.get(ask.name, ()):
+            self.waiting[ask.name].remove(ask)
+        elif ask.granted.done() and not ask.granted.cancelled():
+            self.release(ask.name, ask.granted.result())
+
+    def release(self, name: str, held: Held) -> None:
+        if self.held.get(name) is held:
+            del self.held[name]
+            self._grant(name)
+
+    def forget(self, context: Context) -> None:
+        """A context is gone: its locks are free and its requests void."""
+        for name, asks in self.waiting.items():
+            self.waiting[name] = [ask for ask in asks if ask.context is not context]
+        for name, held in list(self.held.items()):
+            if held.context is context:
+                del self.held[name]
+                self._grant(name)
+
+    def _grant(self, name: str) -> None:
+        if name not in self.held and self.waiting.get(name):
+            ask = self.waiting[name].pop(0)
+            held = self.held[name] = Held(ask.context, stolen=False)
+            ask.context.inside.add(name)
+            if not ask.granted.done():
+                ask.granted.set_result(held)
+
+
+@dataclass
+class SimLocks:
+    """The locks as one context sees them; waits, looks and steals as the browser's adapter does."""
+
+    device: Device
+    context: Context
+
+    @asynccontextmanager
+    async def hold(self, name: str, stale: Callable[[], Awaitable[bool]]) -> AsyncIterator[Held]:
+        service = self.device.locks
+        ask = service.ask(self.context, name)
+        try:
+            held = await self._until_granted(ask, stale)
+        except BaseException:
+            service.give_up(ask)
+            raise
+        try:
+            yield held
+        finally:
+            service.release(name, held)
+            if held.lost:
+                self.context.lost[name] = self.device.loop.now
+            holder = service.held.get(name)
+            if holder is None or holder.context is not self.context:
+                self.context.inside.discard(name)
+
+    async def _until_granted(self, ask: Ask, stale: Callable[[], Awaitable[bool]]) -> Held:
+        looks = 0
+        while True:
+            timer = self.device.loop.sleep(LOOK_MS, self.context)
+            await asyncio.wait((ask.granted, timer), return_when=asyncio.FIRST_COMPLETED)
+            if ask.granted.done():
+                return ask.granted.result()
+            looks = looks + 1 if await stale() else 0
+            if looks >= 2 and not ask.granted.done():
+                self._check_robbery(ask.name)
+                self.device.locks.give_up(ask)
+                stolen = self.device.locks.steal(self.context, ask.name)
+                assert stolen is not None
+                return stolen
+
+    def _check_robbery(self, name: str) -> None:
+        holder = self.device.locks.held.get(name)
+        if holder is None or holder.context.dead or holder.context.frozen:
+            return
+        if self.device.loop.now - holder.context.troubled_at > EXCUSE_MS:
+            self.device.fault(f"{self.context.name} robs {holder.context.name} of {name}, which was alive and well")

@@ -1,0 +1,108 @@
+"""The network as one context sees it: slow, lossy, dead, or answering in the server's place."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from holdfast.ports import Answer, Request
+from tests.simulation.laws import Sent
+
+if TYPE_CHECKING:
+    from tests.simulation.device import Context, Device
+
+
+@dataclass
+class SimTransport:
+    """The network as one context sees it. A request that has left arrives whatever becomes of its sender."""
+
+    device: Device
+    context: Context
+
+    async def send(self, request: Request, progress: Callable[[int, int], None]) -> Answer:
+        record = self.device.laws.jobs.get(request.job_id)
+        queue = record["queue"] if record else ""
+        self.context.sending[queue] += 1
+        if self.context.sending[queue] > self.device.concurrency.get(queue, 1):
+            self.device.fault(f"{self.context.name} sends {self.context.sending[queue]} of {queue} at once")
+        try:
+            return await self._send(request, progress)
+        finally:
+            self.context.sending[queue] -= 1
+
+    async def _send(self, request: Request, progress: Callable[[int, int], None]) -> Answer:
+        device, weather, chance = self.device, self.device.weather, self.device.chance
+        claims = device.laws.claims
+        claim = max(
+            (key for key, owner in claims.items() if key[0] == request.job_id and owner is self.context), default=None
+        )
+        await device.pause(self.context)
+        answered: asyncio.Future[Answer] = device.loop.create_future()
+        size = sum(part.size for part in request.parts)
+        progress(0, size)
+        device.note(self.context.name, f"sends {request.job_id}")
+        device.ambush(self.context)
+        uplink = chance.randrange(1, weather.slow_ms + 2) + size // 12
+        if weather.network == "good":
+            if chance.random() < weather.lose_request:
+                device.loop.after(uplink, self._answer, answered, Answer(failure="network"))
+            else:
+                device.loop.after(uplink, self._arrive, request, answered)
+        else:
+            device.loop.after(chance.choice((1, 100, 60_000)), self._answer, answered, self._nobodys_answer())
+        timer = device.loop.sleep(request.timeout_ms, self.context)
+        await asyncio.wait((answered, timer), return_when=asyncio.FIRST_COMPLETED)
+        await device.pause(self.context)
+        answer = answered.result() if answered.done() else Answer(failure="timeout")
+        if claim is not None:
+            device.laws.sent[claim] = _said(answer)
+        return answer
+
+    async def fetch_json(self, url: str, timeout_ms: int) -> Any:  # noqa: ARG002  (there is one server)
+        device = self.device
+        device.probed_in_outage()
+        await device.pause(self.context)
+        await device.loop.sleep(device.chance.randrange(1, device.weather.slow_ms + 2), self.context)
+        if device.weather.network == "dead":
+            await device.loop.sleep(timeout_ms, self.context)
+        lost = device.chance.random() < device.weather.lose_request
+        found = device.server.flags() if device.weather.network == "good" and not lost else None
+        device.note(self.context.name, f"looks at the server: {'there' if found else 'nobody'}")
+        return found
+
+    def _nobodys_answer(self) -> Answer:
+        match self.device.weather.network:
+            case "portal":
+                return Answer(200, {"content-type": "text/html"}, "<h1>Welcome</h1>")
+            case "gateway":
+                return Answer(503, {"content-type": "text/html", "retry-after": "1"}, "Bad gateway")
+            case _:
+                return Answer(failure="network")
+
+    def _arrive(self, request: Request, answered: asyncio.Future[Answer]) -> None:
+        """In the world outside: the request has come through, unless the network went down meanwhile."""
+        if self.device.weather.network != "good":
+            self._answer(answered, self._nobodys_answer())
+            return
+
+        def reply(answer: Answer) -> None:
+            device = self.device
+            lost = device.weather.network != "good" or device.chance.random() < device.weather.lose_answer
+            if lost and device.chance.random() < 0.5:
+                return  # the sender waits until its time is over
+            shown = Answer(failure="network") if lost else answer
+            device.loop.after(device.chance.randrange(1, device.weather.slow_ms + 2), self._answer, answered, shown)
+
+        self.device.server.arrive(request, self.device.session, reply)
+
+    def _answer(self, answered: asyncio.Future[Answer], answer: Answer) -> None:
+        if not answered.done():
+            answered.set_result(answer)
+
+
+def _said(answer: Answer) -> Sent:
+    named = "idempotency-key" in answer.headers
+    retry_after_ms = int(answer.headers.get("retry-after", "0")) * 1_000 if named else 0
+    return Sent(answer.status, receipt=named and 200 <= answer.status < 300, retry_after_ms=retry_after_ms)
