@@ -1,9 +1,9 @@
 """The reference app's server: API, built PWA, probe, health and metrics in one ASGI app. The parts are put together here only."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from holdfast_server import flags, records
+from holdfast_server import flags, openapi, records
 from holdfast_server.attachments import Attachments
 from holdfast_server.batch import Batch
 from holdfast_server.cleaning import clean_now_and_then
@@ -105,6 +105,9 @@ def create_app(
             gauges = {"holdfast_store_up": 0.0}
         return metrics.response(gauges)
 
+    async def show_openapi(_: Request) -> Response:
+        return JSONResponse(openapi.document(reference_schema()), headers={"Cache-Control": "no-cache"})
+
     app = Starlette(
         routes=[
             Route("/api/inspections", inspections.collection, methods=["GET", "POST"]),
@@ -112,6 +115,7 @@ def create_app(
             Route("/api/batch", Batch(inspections).answer, methods=["POST"]),
             Route("/api/flags", show_flags),
             Route("/api/metrics", clients.answer, methods=["POST"]),
+            Route("/api/openapi.json", show_openapi),
             Route("/api/session", sessions.answer, methods=["GET", "POST", "DELETE"]),
             Route("/submit", Submit(inspections, settings.dist / "index.html").answer, methods=["POST"]),
             Route("/healthz", alive),
@@ -132,3 +136,10 @@ def reference_rules() -> InspectionRules:
     from app.forms import FORMS  # noqa: PLC0415  (a server with rules of its own does not need the reference app)
 
     return FORMS[FORM]
+
+
+def reference_schema() -> Mapping[str, Any]:
+    """The JSON schema of that form."""
+    from app.forms import SCHEMA  # noqa: PLC0415  (likewise)
+
+    return SCHEMA

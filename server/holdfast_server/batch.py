@@ -11,7 +11,7 @@ head keeps its place: then any answer but 2xx stops the lane. `Holdfast-Account`
 One result for each item, in their order: status, headers (names in lower case) and JSON body (null if none) as the item would
 have got by itself; a result that names the item's key is its receipt. A lane stops at the first answer that is not final (401,
 408, 409 still running, 425, 429, 5xx); the rest of it gets 424 `urn:holdfast:problem:not-run` and has burnt nothing. One item's
-fate touches no other lane. Refused as a whole (400, 401, 413, 415, 503) nothing has run. At most 1,000 items.
+fate touches no other lane. Refused as a whole (400, 401, 413, 415, 422, 503) nothing has run. At most 1,000 items.
 """
 
 import json
@@ -25,7 +25,7 @@ from holdfast_server.body import JSON, JsonBody, let_body_pass, read_body
 from holdfast_server.idempotency import Mismatch, Replay, StoredResponse, is_final, key_fault
 from holdfast_server.inspections import METHOD, PATH, Inspections
 from holdfast_server.once import answer
-from holdfast_server.problems import MALFORMED_KEY, NOT_RUN, Problem, fault, malformed_body
+from holdfast_server.problems import INVALID, MALFORMED_KEY, NOT_RUN, Problem, fault, malformed_body
 from holdfast_server.stores.port import BatchItem, Done, Effect, Outcome
 from holdfast_server.stores.statements import Steps
 
@@ -119,7 +119,8 @@ def _items(document: Any) -> list[Any]:
         raise malformed_body('A batch is {"items": [...]}.')
     items: list[Any] = document["items"]
     if len(items) > ITEMS_LIMIT:
-        raise Problem(413, detail=f"A batch may have {ITEMS_LIMIT} items.")
+        broken = [("/items", f"A batch may have {ITEMS_LIMIT:,} items.")]
+        raise Problem(422, INVALID, title="Too many items", detail="Send them in several batches.", errors=broken)
     return items
 
 

@@ -53,6 +53,10 @@ class Transaction(Protocol):
         """Make it last; on return it survives a power cut."""
         ...
 
+    async def commit_after(self, steps: Steps[None]) -> None:
+        """Run steps in it, then make it last. If they raise, it is still open."""
+        ...
+
     async def rollback(self) -> None:
         """Undo it. Does nothing after it has ended."""
         ...

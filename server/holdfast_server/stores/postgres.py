@@ -130,6 +130,11 @@ class PostgresTransaction:
         """Make it last."""
         await self.connection.execute("COMMIT")
 
+    async def commit_after(self, steps: Steps[None]) -> None:
+        """Run steps in it, then make it last."""
+        await self.run(steps)
+        await self.commit()
+
     async def rollback(self) -> None:
         """Undo it."""
         await _undo(self.connection)

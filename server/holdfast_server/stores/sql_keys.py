@@ -199,8 +199,7 @@ class SqlKeyStore:
             if transaction is None:
                 await self._database.write(_remember(claim, response, now_ms))
             else:
-                await transaction.run(_remember(claim, response, now_ms))
-                await transaction.commit()
+                await transaction.commit_after(_remember(claim, response, now_ms))
         except _TakenOver:
             if transaction is not None:
                 await transaction.rollback()

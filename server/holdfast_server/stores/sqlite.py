@@ -201,6 +201,15 @@ class SqliteTransaction:
         finally:
             _undo(self._raw)
 
+    async def commit_after(self, steps: Steps[None]) -> None:
+        """Run steps in it, then make it last, in one go on the writing thread."""
+        await self.run(self._then_commit(steps))
+        self._open = False
+
+    def _then_commit(self, steps: Steps[None]) -> Steps[None]:
+        yield from steps
+        yield Statement("COMMIT")
+
     async def rollback(self) -> None:
         """Undo it."""
         if self._open:
