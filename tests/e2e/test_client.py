@@ -30,6 +30,11 @@ globalThis.settled = async (promise) => {
 globalThis.inspection = { site: "Lock 7", inspected_on: "2026-01-02", severity: "low" };
 """
 
+MEASURES = """async () => {
+    const { active } = await navigator.serviceWorker.ready;
+    return (await holdfast.ask(active, "timings")).ok.measures.map(({ name }) => name);
+}"""
+
 
 @pytest.fixture
 def server(tmp_path, build, port):
@@ -130,7 +135,7 @@ def test_what_the_worker_would_refuse_is_kept_and_shown_not_lost(page, server):
 
 
 def test_every_method_settles_although_the_worker_has_to_start_python_anew(page):
-    """The worker is stopped before each call: whoever asks still gets an answer in time."""
+    """The worker is stopped before each call: it restores its Python, and whoever asks gets an answer in time."""
     session = page.context.new_cdp_session(page)
     session.send("ServiceWorker.enable")
     for expression in (
@@ -141,6 +146,7 @@ def test_every_method_settles_although_the_worker_has_to_start_python_anew(page)
     ):
         session.send("ServiceWorker.stopAllWorkers")
         call(page, expression)
+        assert "holdfast:python:restored" in page.evaluate(MEASURES)
 
 
 def test_a_page_with_python_refuses_at_once_what_breaks_a_rule(server, chromium):
