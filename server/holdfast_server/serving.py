@@ -14,6 +14,9 @@ from holdfast_server.settings import Settings
 GRACE_SECONDS = 30
 """How long what runs may take to finish after SIGTERM."""
 
+KEEP_ALIVE_SECONDS = 75
+"""Longer than clients and proxies keep a connection: who closes last never cuts off a request that is on its way."""
+
 
 def worker_app() -> ASGIApp:
     """The app of a worker process."""
@@ -42,4 +45,5 @@ def run(settings: Settings, *, host: str, port: int, workers: int) -> None:
             access_log=False,
             log_config=CONFIG,
             timeout_graceful_shutdown=GRACE_SECONDS,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
         )

@@ -5,7 +5,7 @@ import hashlib
 import os
 import random
 import sqlite3
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from uuid import uuid4
 
 import httpx
@@ -50,21 +50,23 @@ async def test_64_requests_with_one_key_have_one_effect(launch, store_options, p
     servers = [launch(*store_options) for _ in range(processes)]
     keys = [str(uuid4()) for _ in range(ROUNDS)]
     limits = httpx.Limits(max_connections=64)
-    clients = [httpx.AsyncClient(base_url=server.url, limits=limits, timeout=60) for server in servers]
-    for number, key in enumerate(keys):
-        photo = os.urandom(1_000) if number % 2 else b""
-        answers = await asyncio.gather(*(post(clients[n % processes], key, photo=photo) for n in range(64)))
-        made = [answer for answer in answers if answer.status_code == 201]
-        others = [answer for answer in answers if answer.status_code != 201]
-        assert len({answer.content for answer in made}) == 1
-        assert sum("idempotency-replayed" not in answer.headers for answer in made) == 1
-        for answer in others:
-            assert answer.status_code == 409
-            assert answer.json()["type"] == "urn:holdfast:problem:in-progress"
-            assert int(answer.headers["retry-after"]) >= 1
-        assert all(answer.headers["idempotency-key"] == key for answer in answers)
-    for client in clients:
-        await client.aclose()
+    async with AsyncExitStack() as stack:
+        clients = [
+            await stack.enter_async_context(httpx.AsyncClient(base_url=server.url, limits=limits, timeout=60))
+            for server in servers
+        ]
+        for number, key in enumerate(keys):
+            photo = os.urandom(1_000) if number % 2 else b""
+            answers = await asyncio.gather(*(post(clients[n % processes], key, photo=photo) for n in range(64)))
+            made = [answer for answer in answers if answer.status_code == 201]
+            assert len({answer.content for answer in made}) == 1
+            assert sum("idempotency-replayed" not in answer.headers for answer in made) == 1
+            for answer in answers:
+                assert answer.headers["idempotency-key"] == key
+                if answer.status_code != 201:
+                    assert answer.status_code == 409, answer.text
+                    assert answer.json()["type"] == "urn:holdfast:problem:in-progress"
+                    assert int(answer.headers["retry-after"]) >= 1
     assert stored(servers[0]) == keys
 
 
