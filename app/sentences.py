@@ -11,7 +11,8 @@ from datetime import date, datetime, tzinfo
 from typing import Any, Final
 
 from app.forms import megabytes
-from app.words import Action, Look, Tone, look
+from app.words import IN_THE_WAY, Action, Look, Tone, look
+from holdfast.errors import ActionRefusedError, HoldfastError, JobNotFoundError
 from holdfast.lifecycle import State
 
 MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -274,6 +275,13 @@ def tab_line(capabilities: dict[str, Any]) -> str:
     if capabilities.get("safari") and not capabilities.get("standalone"):
         words += " It may delete unsent work after seven days without a visit."
     return words
+
+
+def why_not(error: HoldfastError) -> str:
+    """Why a button did nothing, without the names a developer would look for."""
+    if isinstance(error, ActionRefusedError):
+        return IN_THE_WAY[error.obstacle]
+    return "It is no longer on this device." if isinstance(error, JobNotFoundError) else str(error)
 
 
 def confirm_cancel(row: Row) -> str:

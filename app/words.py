@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final, Literal
 
+from holdfast.errors import Obstacle
 from holdfast.lifecycle import Reason, State
 
 Tone = Literal["waiting", "moving", "yours", "received", "ended"]
@@ -38,6 +39,20 @@ LABELS: Final[dict[Action, str]] = {
     Action.SEND_ANYWAY: "Send anyway",
     Action.EXPORT: "Export",
 }
+
+
+IN_THE_WAY: Final[dict[Obstacle, str]] = {
+    Obstacle.BEING_SENT: "It is being sent right now.",
+    Obstacle.OVER: "It has come to its end in the meantime.",
+    Obstacle.NOT_ITS_TURN: "Another one goes before it; retry that one.",
+    Obstacle.MAY_HAVE_ARRIVED: (
+        "It may have arrived, and an edited version would be a second one. Retry it until the answer is known, or cancel it."
+    ),
+    Obstacle.SIGN_IN: "It goes out by itself after sign-in.",
+    Obstacle.PAUSED: "Sending is paused; it goes out when the pause ends.",
+    Obstacle.SWITCHED_OFF: "The server takes none for now; it goes out when that ends.",
+}
+"""Why a button did nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import js
 
 from app.forms import INSPECTION, fields_of
 from app.page import dom
-from app.sentences import count
+from app.sentences import count, why_not
 from holdfast.browser.files import from_js
 from holdfast.errors import HoldfastError, InvalidPayloadError, JobNotFoundError, StorageFullError
 from holdfast.outbox import Outbox
@@ -78,7 +78,8 @@ class InspectionFormView:
         except HoldfastError as error:
             self._element.removeAttribute("data-edits")
             self._say(
-                f"Not saved in its place: {error} Everything you typed is still here; save again to keep it as a new one."
+                f"Not saved in its place: {why_not(error)} Everything you typed is still here; "
+                "save again to keep it as a new one."
             )
         else:
             detail = {"id": accepted.id, "key": accepted.key, "title": payload.get("site", "")}

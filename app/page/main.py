@@ -283,8 +283,7 @@ class Page:
         try:
             await self._verbs[do](job_id)
         except HoldfastError as error:
-            self._answers[job_id] = str(error)
-            dom.by_id("status").textContent = str(error)
+            self._answers[job_id] = dom.by_id("status").textContent = sentences.why_not(error)
             self._draw()
 
     async def _cancel(self, job_id: str) -> None:

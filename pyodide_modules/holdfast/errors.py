@@ -22,6 +22,7 @@ HoldfastError
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -88,8 +89,27 @@ class JobNotFoundError(HoldfastError):
         super().__init__(f"No job {job_id!r} of this account is stored here. It may have been pruned after completion.")
 
 
+class Obstacle(StrEnum):
+    """What stands in the way of an action on a job: for callers with words of their own. A closed list."""
+
+    BEING_SENT = "being_sent"
+    OVER = "over"
+    NOT_ITS_TURN = "not_its_turn"
+    MAY_HAVE_ARRIVED = "may_have_arrived"
+    SIGN_IN = "sign_in"
+    PAUSED = "paused"
+    SWITCHED_OFF = "switched_off"
+
+
 class ActionRefusedError(HoldfastError):
-    """The job cannot do this now; the message says why and what can be done instead."""
+    """The job cannot do this now; the message says why and what can be done instead, `obstacle` names it."""
+
+    def __init__(self, obstacle: Obstacle, message: str) -> None:
+        self.obstacle = obstacle
+        super().__init__(message)
+
+    def detail(self) -> dict[str, Any]:
+        return {"obstacle": self.obstacle.value}
 
 
 class IllegalMoveError(HoldfastError):

@@ -7,7 +7,7 @@ Each takes a place, whose `open()` gives a store on one and the same database, e
 import asyncio
 from contextlib import contextmanager
 
-from holdfast.errors import ActionRefusedError, NewerStorageError, StorageClosedError
+from holdfast.errors import ActionRefusedError, NewerStorageError, Obstacle, StorageClosedError
 from holdfast.storage import (
     ABOVE_ALL,
     Count,
@@ -93,7 +93,7 @@ async def nothing_is_stored_if_the_steps_raise(place):
         yield Delete("things", 2)
         yield Put("blobs", place.handle(b"x"), [1, 0])
         yield Get("things", 1)
-        raise ActionRefusedError("no")
+        raise ActionRefusedError(Obstacle.OVER, "no")
 
     store = place.open(SCHEMA)
     await store.run(do(Put("things", {"id": 1, "text": "old"}), Put("things", {"id": 2})))
@@ -109,7 +109,7 @@ async def nothing_is_stored_if_the_steps_raise_at_once(place):
     @transaction("things", durability="strict")
     def broken(*writes):
         yield from writes
-        raise ActionRefusedError("no")
+        raise ActionRefusedError(Obstacle.OVER, "no")
 
     store = place.open(SCHEMA)
     for writes in ((), (Put("things", {"id": 1}),)):
@@ -146,7 +146,7 @@ async def one_transaction_can_be_part_of_another(place):
     def outer(fails):
         found = yield from inner()
         if fails:
-            raise ActionRefusedError("no")
+            raise ActionRefusedError(Obstacle.OVER, "no")
         return found
 
     store = place.open(SCHEMA)
@@ -346,7 +346,7 @@ async def a_thousand_writes_are_one_commit(place):
         for number in range(1_000):
             yield Put("things", {"id": number, "a": 1, "b": number, "text": "x" * 100})
         if fails:
-            raise ActionRefusedError("no")
+            raise ActionRefusedError(Obstacle.OVER, "no")
 
     store = place.open(SCHEMA)
     with raises(ActionRefusedError):

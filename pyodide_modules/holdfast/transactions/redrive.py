@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from holdfast.errors import ActionRefusedError, JobNotFoundError
+from holdfast.errors import ActionRefusedError, JobNotFoundError, Obstacle
 from holdfast.gates import Gates, breaker_name, hold_name
 from holdfast.job import may_have_arrived
 from holdfast.lifecycle import REDRIVABLE, Reason, State
@@ -34,9 +34,10 @@ def retry(account: str, job_id: str, origin: str, now: Millis, *, accept_duplica
     if record["state"] == State.PENDING:
         return (yield from _hurry(record, origin, now))
     if record["state"] not in REDRIVABLE:
-        raise ActionRefusedError(f"Job {job_id!r} is {record['state']}; there is nothing to retry.")
+        raise ActionRefusedError(_ended(record), f"Job {job_id!r} is {record['state']}; there is nothing to retry.")
     if record["reason"] == Reason.OUTCOME_UNKNOWN and not accept_duplicate:
         raise ActionRefusedError(
+            Obstacle.MAY_HAVE_ARRIVED,
             f"Job {job_id!r} may have arrived, and the server can no longer tell a repeat from a new one. "
             "Look whether it is there; to send it all the same, retry with accept_duplicate.",
         )
@@ -63,7 +64,7 @@ def cancel(account: str, job_id: str, now: Millis) -> Steps[Record]:
     """
     record = yield from _find(account, job_id)
     if record["state"] in {State.COMPLETED, State.CANCELLED}:
-        raise ActionRefusedError(f"Job {job_id!r} is {record['state']}; there is nothing to cancel.")
+        raise ActionRefusedError(Obstacle.OVER, f"Job {job_id!r} is {record['state']}; there is nothing to cancel.")
     queue = yield from read_queue(account, record["queue"])
     reason = Reason.IN_FLIGHT if may_have_arrived(record) else Reason.BY_PERSON
     cancelled = move(record, queue, State.CANCELLED, reason, now)
@@ -81,9 +82,10 @@ def edit(account: str, job_id: str, draft: Draft, now: Millis) -> Steps[Record]:
     """
     record = yield from _find(account, job_id)
     if record["state"] in {State.PROCESSING, State.COMPLETED, State.CANCELLED}:
-        raise ActionRefusedError(f"Job {job_id!r} is {record['state']}; it can no longer be edited.")
+        raise ActionRefusedError(_ended(record), f"Job {job_id!r} is {record['state']}; it can no longer be edited.")
     if may_have_arrived(record):
         raise ActionRefusedError(
+            Obstacle.MAY_HAVE_ARRIVED,
             f"Job {job_id!r} has been handed to the network and no answer came, so it may have arrived. "
             "Editing would send a second one. Retry it until the answer is known, or cancel it.",
         )
@@ -126,18 +128,31 @@ def _find(account: str, job_id: str) -> Steps[Record]:
     return record
 
 
+def _ended(record: Record) -> Obstacle:
+    return Obstacle.BEING_SENT if record["state"] == State.PROCESSING else Obstacle.OVER
+
+
 def _hurry(record: Record, origin: str, now: Millis) -> Steps[Record]:
     """A waiting head goes at once; nobody jumps a lane."""
     head = yield from head_of(record)
     if head is not None and head["id"] != record["id"]:
-        raise ActionRefusedError(f"Job {record['id']!r} waits behind {head['id']!r} in its lane; retry that one.")
+        raise ActionRefusedError(
+            Obstacle.NOT_ITS_TURN,
+            f"Job {record['id']!r} waits behind {head['id']!r} in its lane; retry that one.",
+        )
     gates = Gates.of((yield GetAll("gates")))
     if gates.held(record["account"]):
-        raise ActionRefusedError("The server wants this account to sign in first; then it goes by itself.")
+        raise ActionRefusedError(
+            Obstacle.SIGN_IN, "The server wants this account to sign in first; then it goes by itself."
+        )
     if gates.paused(record["queue"], record["type"]):
-        raise ActionRefusedError("Jobs of this kind are paused; resume them, then they go by themselves.")
+        raise ActionRefusedError(
+            Obstacle.PAUSED, "Jobs of this kind are paused; resume them, then they go by themselves."
+        )
     if gates.switched_off(origin, record["queue"], record["type"]):
-        raise ActionRefusedError("The server has asked to send nothing of this kind for now; it goes when that ends.")
+        raise ActionRefusedError(
+            Obstacle.SWITCHED_OFF, "The server has asked to send nothing of this kind for now; it goes when that ends."
+        )
     hurried = record | {"run_at": now, "wait_ms": 0, "ready_at": now, "updated_at": now}
     yield Put("jobs", hurried)
     yield from _look_now(origin, now)

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from app import sentences
-from app.words import BECAUSE, ENDS, LABELS, WAITS, Action, look
+from app.words import BECAUSE, ENDS, IN_THE_WAY, LABELS, WAITS, Action, look
+from holdfast.errors import ActionRefusedError, JobNotFoundError, Obstacle
 from holdfast.lifecycle import REASONS, REASONS_OF, STATES, Reason, State
 
 NOW = int(datetime(2026, 11, 21, 14, 35, 40, tzinfo=UTC).timestamp() * 1_000)
@@ -273,3 +274,13 @@ def test_no_sentence_of_the_table_has_a_fact_nobody_can_tell():
     )
     named = {name for text in texts for _, name, _, _ in string.Formatter().parse(text) if name}
     assert named <= known
+
+
+@pytest.mark.parametrize("obstacle", Obstacle)
+def test_a_refused_action_is_told_without_the_names_of_developers(obstacle: Obstacle):
+    """Ids and states are for logs; people read why, in a whole sentence."""
+    told = sentences.why_not(ActionRefusedError(obstacle, "Job 'a1' is processing."))
+    assert told == IN_THE_WAY[obstacle]
+    assert told.endswith(".")
+    assert "Job" not in told
+    assert "a1" not in sentences.why_not(JobNotFoundError("a1"))

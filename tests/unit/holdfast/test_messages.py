@@ -61,7 +61,7 @@ async def test_a_job_can_be_cancelled_retried_and_edited_by_messages() -> None:
     edited = (await ask(device, "edit", {"id": made["id"], "payload": {"text": "b"}}))["ok"]
     assert (await ask(device, "cancel", {"id": edited["id"]}))["ok"]["state"] == "cancelled"
     refused = (await ask(device, "retry", {"id": edited["id"]}))["error"]
-    assert refused["name"] == "ActionRefusedError"
+    assert (refused["name"], refused["obstacle"]) == ("ActionRefusedError", "over")
     assert "cancelled" in refused["message"]
 
 
