@@ -16,6 +16,8 @@ from holdfast_server.stores.statements import Result, Rows, Statement, Steps
 POOL: Final = 8
 WAIT_SECONDS: Final = 5
 LOCK_WAIT_MS: Final = 5_000
+RECONNECT_SECONDS: Final = 2
+"""The pool waits twice as long after each look at a server that is away; after this it starts with a short wait again."""
 
 # Advisory locks are numbers that all who use a database share: these are drawn at random, once.
 _MIGRATION_LOCK: Final = 4_716_063_910_246_387_001
@@ -49,6 +51,8 @@ class PostgresDatabase:
             timeout=WAIT_SECONDS,
             kwargs={"autocommit": True, "connect_timeout": WAIT_SECONDS},
             configure=_configure,
+            reconnect_timeout=RECONNECT_SECONDS,
+            reconnect_failed=AsyncConnectionPool.check,
             open=False,
         )
         self._checks: set[asyncio.Task[None]] = set()
