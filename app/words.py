@@ -51,6 +51,7 @@ IN_THE_WAY: Final[dict[Obstacle, str]] = {
     Obstacle.SIGN_IN: "It goes out by itself after sign-in.",
     Obstacle.PAUSED: "Sending is paused; it goes out when the pause ends.",
     Obstacle.SWITCHED_OFF: "The server takes none for now; it goes out when that ends.",
+    Obstacle.DAMAGED: "Too much of it was damaged on this device. Export it, and enter it anew if the server has not got it.",
 }
 """Why a button did nothing."""
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Literal
+
+from holdfast.errors import InvalidOptionError
+from holdfast.limits import check_one_of, check_whole_number
 
 if TYPE_CHECKING:
     from holdfast.ports import Millis
@@ -21,6 +25,15 @@ class Backoff:
     factor: float = 2.0
     cap_ms: Millis = 300_000
     jitter: Literal["full", "equal", "decorrelated", "none"] = "full"
+
+    def __post_init__(self) -> None:
+        """Raises InvalidOptionError."""
+        check_whole_number("base_ms", self.base_ms, least=0)
+        check_whole_number("cap_ms", self.cap_ms, least=0)
+        check_one_of("jitter", self.jitter, ("full", "equal", "decorrelated", "none"))
+        factor: object = self.factor
+        if isinstance(factor, bool) or not isinstance(factor, int | float) or not 1 <= factor < inf:
+            raise InvalidOptionError(f"factor takes a number, 1 or more; not {factor!r}.")
 
     def wait_ms(self, attempt: int, random: float, previous_ms: Millis = 0) -> Millis:
         """The wait after the `attempt`-th attempt (1, 2, …) failed.

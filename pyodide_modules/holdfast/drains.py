@@ -19,9 +19,18 @@ SOON_MS = 900_000
 class Drains:
     """At most one drain of each queue runs in this context, so at most one request waits for each queue's lock."""
 
-    def __init__(self, queues: Iterable[str], drain: Drain, clock: Clock) -> None:
+    def __init__(self, queues: Iterable[str], drain: Drain, nudge: Callable[[str], None], clock: Clock) -> None:
+        """Describe them.
+
+        Args:
+            queues: their names.
+            drain: one pass over a queue.
+            nudge: tells a pass that runs that there may be more to send.
+            clock: for time limits.
+        """
         self._queues = tuple(queues)
         self._drain = drain
+        self._nudge = nudge
         self._clock = clock
         self._running: dict[str, asyncio.Task[Millis | None]] = {}
         self._once_more: set[str] = set()
@@ -65,6 +74,7 @@ class Drains:
         running = self._running.get(queue)
         if running is not None and not running.done():
             self._once_more.add(queue)
+            self._nudge(queue)
             return running
         task = asyncio.ensure_future(self._until_quiet(queue))
         self._running[queue] = task

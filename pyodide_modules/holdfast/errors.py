@@ -15,6 +15,7 @@ HoldfastError
 ├── WaitTimeoutError         the time given ran out first; the job goes on
 └── StorageError             the device would not store or read
     ├── StorageFullError     out of space: nothing of this write was stored
+    ├── NotUniqueError       another record has what only one may have
     ├── StorageClosedError   another context is upgrading or deleting the database, or it was lost
     └── NewerStorageError    the database belongs to a newer version of the app
 ```
@@ -99,6 +100,7 @@ class Obstacle(StrEnum):
     SIGN_IN = "sign_in"
     PAUSED = "paused"
     SWITCHED_OFF = "switched_off"
+    DAMAGED = "damaged"
 
 
 class ActionRefusedError(HoldfastError):
@@ -133,6 +135,13 @@ class StorageFullError(StorageError):
 
     def __init__(self) -> None:
         super().__init__("This device is out of space. Nothing was stored; free some space, then try again.")
+
+
+class NotUniqueError(StorageError):
+    """Another record has what only one may have. Nothing of this write was stored."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what!r} could not be done: another record has a key that only one may have.")
 
 
 class StorageClosedError(StorageError):

@@ -5,13 +5,16 @@ Dying in between leaves the entry, and taking it in again finds its job: nothing
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from uuid import NAMESPACE_OID, uuid5
 
-from holdfast.errors import HoldfastError, InvalidOptionError
+from holdfast.errors import HoldfastError, InvalidOptionError, NotUniqueError
 from holdfast.job import DEFAULT_PRIORITY, File
 from holdfast.limits import check_content, check_names, check_options
 from holdfast.routes import Route
-from holdfast.transactions.enqueue import enqueue, enqueue_invalid, enqueue_unknown
+from holdfast.transactions.enqueue import enqueue, enqueue_invalid, enqueue_undecodable, enqueue_unknown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 
 BATCH = 50
 OPTIONS = ("lane", "priority", "delay_ms", "ttl_ms")
+NAMES = ("id", "key", "type", "account", "taken_at", "fields", "payload", "options")
 
 
 async def take_in(outbox: Outbox) -> None:
@@ -31,12 +35,66 @@ async def take_in(outbox: Outbox) -> None:
     while await inbox.count():
         entries = await inbox.entries(BATCH)
         for entry in entries:
-            await outbox.ports.store.run(_verb(outbox, entry))
+            await _take(outbox, entry)
             await inbox.remove([entry.position])
         outbox.publish({"kind": "change", "ids": [entry.id for entry in entries]})
 
 
-def _verb(outbox: Outbox, entry: InboxEntry) -> Transaction[tuple[str, str]]:
+async def _take(outbox: Outbox, entry: InboxEntry) -> None:
+    store = outbox.ports.store
+    if damage := _damage(entry):
+        await store.run(_undecodable(outbox, entry, damage))
+        return
+    try:
+        await store.run(_verb(outbox, entry))
+    except NotUniqueError:
+        problem = f"The key {entry.key!r} belongs to another job; enter this one anew if it is another write."
+        other = replace(entry, key=_key_for(entry))
+        await store.run(_verb(outbox, other, also=[{"pointer": "", "message": problem}]))
+
+
+def _damage(entry: InboxEntry) -> list[str]:
+    """The fields of an entry that cannot be what was submitted, whatever was."""
+    raw: dict[str, Any] = {name: getattr(entry, name) for name in NAMES}
+    fields, taken_at = raw["fields"], raw["taken_at"]
+    sound = {
+        "id": isinstance(raw["id"], str) and raw["id"] != "",
+        "key": isinstance(raw["key"], str),
+        "type": isinstance(raw["type"], str),
+        "account": isinstance(raw["account"], str),
+        "taken_at": type(taken_at) is int and taken_at >= 0,
+        "fields": fields is None or (isinstance(fields, list) and all(_is_pair(pair) for pair in fields)),
+        "options": isinstance(raw["options"], dict),
+    }
+    return [name for name, is_sound in sound.items() if not is_sound]
+
+
+def _is_pair(pair: Any) -> bool:
+    return isinstance(pair, list | tuple) and [type(part) for part in pair] == [str, str]
+
+
+def _undecodable(outbox: Outbox, entry: InboxEntry, damaged: list[str]) -> Transaction[tuple[str, str]]:
+    """A failed job under what of the entry can be read, and the whole of it as it was found."""
+    sound = {name: getattr(entry, name) for name in ("id", "type", "account") if name not in damaged}
+    known = {"id": _key_for(entry), "type": "unknown", "account": ""} | sound
+    draft = outbox.draft(
+        known["type"],
+        entry.payload,
+        [File(*file) for file in entry.files],
+        id=known["id"],
+        key=_key_for(entry),
+        account=known["account"],
+        options={},
+    )
+    return enqueue_undecodable(draft, {name: getattr(entry, name) for name in NAMES}, [*damaged, "body"])
+
+
+def _key_for(entry: InboxEntry) -> str:
+    """A key that the same entry gets again."""
+    return str(uuid5(NAMESPACE_OID, json.dumps([entry.position, entry.id, entry.key])))
+
+
+def _verb(outbox: Outbox, entry: InboxEntry, also: Sequence[dict[str, str]] = ()) -> Transaction[tuple[str, str]]:
     handler = outbox.handlers.get(entry.type)
     files = tuple(File(*file) for file in entry.files)
     payload, broken = _checked(handler, entry, files)
@@ -53,6 +111,7 @@ def _verb(outbox: Outbox, entry: InboxEntry) -> Transaction[tuple[str, str]]:
     )
     if handler is None:
         return enqueue_unknown(draft)
+    broken += also
     broken += [{"pointer": "", "message": problem} for problem in problems]
     return enqueue_invalid(draft, broken) if broken else enqueue(draft)
 

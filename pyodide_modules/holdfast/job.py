@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from uuid import NAMESPACE_OID, uuid5
 
 from holdfast.lifecycle import State
-from holdfast.moments import is_over
 
 if TYPE_CHECKING:
     from holdfast.ports import Attachment, Millis
@@ -154,11 +153,6 @@ def lane_key(job_id: str, lane: str | None, priority: int, *, delayed: bool) -> 
 def public_row(record: Record) -> Record:
     """What everybody may see of a job."""
     return {name: record.get(name) for name in PUBLIC_FIELDS}
-
-
-def is_due(record: Record, now: Millis) -> bool:
-    """Whether a head's time has come. A wait longer than it was ever given means that the clock was set back."""
-    return is_over(record["ready_at"], now, record["wait_ms"])
 
 
 def may_have_arrived(record: Record) -> bool:

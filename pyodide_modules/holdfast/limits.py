@@ -31,7 +31,7 @@ def check_content(payload: Any, files: Sequence[File]) -> None:
     """Let through what fits.
 
     Raises:
-        InvalidOptionError: the payload is not JSON.
+        InvalidOptionError: the payload is not JSON, or an attachment is no `File`.
         TooLargeError: payload or attachments are over the limit; nothing was stored.
     """
     _check_values(payload)
@@ -43,6 +43,8 @@ def check_content(payload: Any, files: Sequence[File]) -> None:
         raise TooLargeError(
             f"The payload has {size:,} bytes; {PAYLOAD_BYTES:,} are the limit. Send large data as attachments.",
         )
+    for file in files:
+        check_whole_number("the size of an attachment", getattr(file, "size", None), least=0)
     if len(files) > ATTACHMENTS:
         raise TooLargeError(f"There are {len(files)} attachments; {ATTACHMENTS} are the limit. Remove some.")
     total = sum(file.size for file in files)
@@ -146,6 +148,18 @@ def check_options(*, lane: Any, priority: Any, delay_ms: Any, ttl_ms: Any) -> No
     check_whole_number("delay_ms", delay_ms, least=0)
     if ttl_ms is not None:
         check_whole_number("ttl_ms", ttl_ms, least=1)
+
+
+def check_text(name: str, value: Any) -> None:
+    """Let through a text that is not empty. Raises InvalidOptionError."""
+    if not isinstance(value, str) or not value:
+        raise InvalidOptionError(f"{name} takes a text that is not empty; not {value!r}.")
+
+
+def check_one_of(name: str, value: Any, choices: Sequence[object]) -> None:
+    """Let through one of these, of the same type. Raises InvalidOptionError."""
+    if not any(type(value) is type(choice) and value == choice for choice in choices):
+        raise InvalidOptionError(f"{name} takes one of {', '.join(map(repr, choices))}; not {value!r}.")
 
 
 def check_whole_number(name: str, value: Any, *, least: int) -> None:

@@ -10,6 +10,7 @@ from bisect import bisect_left, bisect_right, insort
 from math import isnan
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from holdfast.errors import NotUniqueError
 from holdfast.schema import MIGRATIONS
 from holdfast.storage import Count, Delete, Get, GetAll, KeyRange, Migration, ObjectStore, Put, schema_of
 
@@ -45,7 +46,7 @@ class MemoryStore:
         """How many storage requests were made; tests compare it to show that cost does not grow."""
 
     async def run(self, transaction: Transaction[T]) -> T:
-        """Run it at once: nothing can come in between."""
+        """Run it at once: nothing can come in between. Raises NotUniqueError: nothing of it was stored."""
         undo: list[Callable[[], None]] = []
         steps = transaction.start()
         result: Any = None
@@ -70,6 +71,10 @@ class MemoryStore:
         """Everything in an object store, in key order: for tests that look at the whole."""
         return self._tables[store].get_all(None, None, None, newest_first=False)
 
+    def fill(self, store: str, records: list[Any]) -> None:
+        """Store many records at once: for tests that need many."""
+        self._tables[store].fill(records)
+
     def _serve(self, request: Request, undo: list[Callable[[], None]]) -> Any:
         table = self._tables[request.store]
         match request:
@@ -78,12 +83,20 @@ class MemoryStore:
             case GetAll(_, span, index, limit, newest_first):
                 return table.get_all(span, index, limit, newest_first=newest_first)
             case Count(_, span, index):
-                return len(table.get_all(span, index, None, newest_first=False))
+                return table.count(span, index)
             case Put(_, value, key):
                 undo.append(table.put(value, key))
             case Delete(_, query):
                 undo.append(table.delete(query))
         return None
+
+
+def _index_key(record: Record, fields: tuple[str, ...]) -> Key | None:
+    """The key of a record in an index; IndexedDB leaves it out unless every part is a valid key."""
+    parts = [record.get(field) for field in fields]
+    if all(isinstance(part, str | int | float) and not isinstance(part, bool) for part in parts):
+        return parts
+    return None
 
 
 class _Table:
@@ -108,12 +121,28 @@ class _Table:
             found.reverse()
         return [self._read(primary) for primary in found[:limit]]
 
+    def count(self, span: KeyRange | None, index: str | None) -> int:
+        return len(self._find(span, index))
+
     def put(self, value: Any, key: Key | None) -> Callable[[], None]:
         kept = value if self._schema.opaque else json.dumps(value)
         primary = encode(key if key is not None else self._key_of(value))
+        for index in self._schema.unique:
+            found = _index_key(value, self._schema.indexes[index])
+            if found is not None and any(known != primary for known in self._find(KeyRange(found, found), index)):
+                raise NotUniqueError(index)
         before = self._values.get(primary)
         self._replace(primary, kept)
         return lambda: self._replace(primary, before)
+
+    def fill(self, records: list[Any]) -> None:
+        for record in records:
+            stored, primary = json.dumps(record), encode(self._key_of(record))
+            self._values[primary] = stored
+            for index, key in self._keys(record, primary):
+                self._sorted[index].append((key, primary))
+        for keys in self._sorted.values():
+            keys.sort()
 
     def delete(self, query: Key | KeyRange) -> Callable[[], None]:
         span = query if isinstance(query, KeyRange) else KeyRange(query, query)
@@ -143,23 +172,23 @@ class _Table:
         """Put a stored value in place, or remove it (None), with its index entries."""
         before = self._values.pop(primary, None)
         if before is not None:
-            for index, key in self._keys(before, primary):
+            for index, key in self._keys(self._plain(before), primary):
                 keys = self._sorted[index]
                 del keys[bisect_left(keys, (key, primary))]
         if value is not None:
             self._values[primary] = value
-            for index, key in self._keys(value, primary):
+            for index, key in self._keys(self._plain(value), primary):
                 insort(self._sorted[index], (key, primary))
 
-    def _keys(self, stored: Any, primary: Encoded) -> list[tuple[str | None, Encoded]]:
+    def _plain(self, stored: Any) -> Record:
+        return json.loads(stored) if self._schema.indexes else {}
+
+    def _keys(self, record: Record, primary: Encoded) -> list[tuple[str | None, Encoded]]:
         keys: list[tuple[str | None, Encoded]] = [(None, primary)]
-        if not self._schema.opaque and self._schema.indexes:
-            record = json.loads(stored)
-            for name, fields in self._schema.indexes.items():
-                parts = [record.get(field) for field in fields]
-                # IndexedDB leaves a record out of an index unless every part of its key is a valid key.
-                if all(isinstance(part, str | int | float) and not isinstance(part, bool) for part in parts):
-                    keys.append((name, encode(parts)))
+        for name, fields in self._schema.indexes.items():
+            found = _index_key(record, fields)
+            if found is not None:
+                keys.append((name, encode(found)))
         return keys
 
     def _key_of(self, record: Record) -> Key:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 from base64 import b64encode
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from holdfast.drains import Drains
 from holdfast.errors import (
@@ -16,15 +17,25 @@ from holdfast.errors import (
     InvalidPayloadError,
     JobNotFoundError,
     NewerStorageError,
+    NotUniqueError,
     StorageClosedError,
     StorageError,
     WaitTimeoutError,
 )
 from holdfast.gates import Gates, pause_name
+from holdfast.guard import GuardedStore
 from holdfast.inbox import take_in
 from holdfast.job import DEFAULT_PRIORITY, Draft, File, new_job, public_row
 from holdfast.lifecycle import REASONS, STATES, UNSENT, Reason, State
-from holdfast.limits import check_content, check_names, check_options, check_secrets, check_whole_number
+from holdfast.limits import (
+    check_content,
+    check_names,
+    check_one_of,
+    check_options,
+    check_secrets,
+    check_text,
+    check_whole_number,
+)
 from holdfast.ports import InboxEntry
 from holdfast.processor import Processor
 from holdfast.registry import Registry
@@ -33,6 +44,7 @@ from holdfast.rows import rows
 from holdfast.statistics import statistics
 from holdfast.transactions.enqueue import enqueue, enqueue_relaxed
 from holdfast.transactions.gating import look_now, look_soon, pause, resume, signed_in
+from holdfast.transactions.quarantine import audit, read_raw
 from holdfast.transactions.reading import list_by_reason, list_jobs, read_before, read_figures, read_job
 from holdfast.transactions.redrive import cancel, edit, retry, visit
 from holdfast.transactions.tidy import Retention, wipe_finished
@@ -77,10 +89,13 @@ class Outbox(Registry):
             name: its database and its locks are named after it; one an app is usual.
             app_version: a whole number that grows with every release that knows more types.
             retention: how long finished jobs stay; what failed stays until a person dismisses it.
+
+        Raises:
+            InvalidOptionError: no name, or a version that is no whole number.
         """
         super().__init__()
-        if not name:
-            raise InvalidOptionError("An outbox needs a name; its database is named after it.")
+        check_text("name", name)
+        check_whole_number("app_version", app_version, least=0)
         self.name = name
         self.app_version = app_version
         self.retention = retention or Retention()
@@ -93,6 +108,8 @@ class Outbox(Registry):
 
     async def open(self, ports: Ports) -> None:
         """Attach the outbox to a context."""
+        guarded = GuardedStore(ports.store, ports.clock, name=self.name, app_version=self.app_version)
+        ports = replace(ports, store=guarded)
         self._ports = ports
         self._processors = {
             name: Processor(
@@ -102,11 +119,12 @@ class Outbox(Registry):
                 self,
                 app_version=self.app_version,
                 retention=self.retention,
+                take_in=lambda: take_in(self),
                 publish=self.publish,
             )
             for name, queue in self.queues().items()
         }
-        self._drains = Drains(self._processors, self._drain_queue, ports.clock)
+        self._drains = Drains(self._processors, self._drain_queue, self._nudge_queue, ports.clock)
         ports.channel.listen(self._hear)
 
     @property
@@ -137,7 +155,7 @@ class Outbox(Registry):
             payload: any JSON value.
             id: the job's id; the same id with the same content is the same job, with other content a new one. Made if
                 absent.
-            key: the idempotency key. Made if absent.
+            key: the idempotency key; no other job may have it. Made if absent.
             lane: jobs of one lane are delivered in the order in which they were enqueued.
             priority: 0 to 9; chooses among the heads of lanes.
             delay_ms: not before this has passed.
@@ -152,7 +170,8 @@ class Outbox(Registry):
             StorageFullError, StorageClosedError: it could not be stored.
         """
         handler = self.handler_of(type_)
-        accepted = Accepted(id or self.ports.entropy.uuid(), key or self.ports.entropy.uuid())
+        id = self.ports.entropy.uuid() if id is None else id  # noqa: A001  (the field's word)
+        accepted = Accepted(id, self.ports.entropy.uuid() if key is None else key)
         check_names(id=accepted.id, key=accepted.key)
         check_options(lane=lane, priority=priority, delay_ms=delay_ms, ttl_ms=ttl_ms)
         check_content(payload, attachments)
@@ -169,6 +188,11 @@ class Outbox(Registry):
         try:
             verb = enqueue_relaxed if isinstance(handler, Route) and handler.durability == "relaxed" else enqueue
             accepted = Accepted(*await self.ports.store.run(verb(draft, self.queue_of(handler.queue).depth)))
+        except NotUniqueError:
+            raise InvalidOptionError(
+                f"The key {accepted.key!r} belongs to another job. One key stands for one write: leave it out, or name "
+                "the id of that job too if it is the same write.",
+            ) from None
         except (NewerStorageError, StorageClosedError):
             # A newer version or a lost database must not cost a write: the inbox has one schema for ever.
             await self._append(type_, payload, attachments, accepted, account=account, options=options)
@@ -260,7 +284,11 @@ class Outbox(Registry):
         return sorted(found, key=lambda row: (row["created_at"], row["seq"]), reverse=True)
 
     async def job(self, job_id: str) -> Record | None:
-        """One job with its `payload` and its attachments' `field`, `name`, `type`, `size`; None if there is none."""
+        """One job with its `payload` and its attachments' `field`, `name`, `type`, `size`; None if there is none.
+
+        Where the stored record could not be read (`undecodable`), `raw` holds what was found: `record`, `body`, `damaged`
+        (names of fields) and `found_at`.
+        """
         found = await self._read(job_id)
         if found is None:
             return None
@@ -268,16 +296,19 @@ class Outbox(Registry):
         [row] = self._rows([record], gates)
         if row["waits"] == "turn":
             row["ahead"], row["after"] = await self.ports.store.run(read_before(record))
-        return row | {"payload": body["payload"], "attachments": body["attachments"]}
+        whole = row | {"payload": body["payload"], "attachments": body["attachments"]}
+        if row["reason"] == Reason.UNDECODABLE:
+            whole["raw"] = await self.ports.store.run(read_raw(job_id))
+        return whole
 
     async def files(self, job_id: str) -> list[File]:
-        """The attachments of a job with their handles, for editing or export."""
+        """The attachments of a job with their handles; those that the browser has lost are left out."""
         found = await self._read(job_id)
         if found is None:
             raise JobNotFoundError(job_id)
         _, body, handles, _ = found
         pairs = zip(body["attachments"], handles, strict=True)
-        return [File(a["field"], a["name"], a["type"], a["size"], handle) for a, handle in pairs]
+        return [File(a["field"], a["name"], a["type"], a["size"], handle) for a, handle in pairs if handle is not None]
 
     async def stats(self) -> dict[str, Any]:
         """Depths, ages, retries, failures by reason, time to receipt (statistics.py), and `storage` where it is known."""
@@ -336,6 +367,7 @@ class Outbox(Registry):
 
     async def cancel(self, job_id: str) -> Record:
         """End a job for good; what was handed to the network may have arrived. Raises as `retry`."""
+        check_text("id", job_id)
         account = await self.ports.inbox.account()
         await take_in(self)
         record = await self.ports.store.run(cancel(account, job_id, self.ports.clock.now()))
@@ -353,8 +385,10 @@ class Outbox(Registry):
             raise JobNotFoundError(job_id)
         record = found[0]
         files = list(await self.files(job_id)) if attachments is None else list(attachments)
+        handler = self.handler_of(record["type"])
         check_content(payload, files)
-        _check_form(self.handler_of(record["type"]), payload, files)
+        check_secrets(payload, handler.secrets if isinstance(handler, Route) else ())
+        _check_form(handler, payload, files)
         accepted = Accepted(self.ports.entropy.uuid(), self.ports.entropy.uuid())
         draft = self.draft(
             record["type"],
@@ -396,10 +430,14 @@ class Outbox(Registry):
         account = await self.ports.inbox.account()
         again = await self.ports.store.run(visit(account, self.ports.clock.now()))
         await self.ports.store.run(look_now(self.ports.clock.now()))
+        with suppress(NewerStorageError):  # what a newer version has made is its own business
+            await self.ports.store.run(audit())
         self.publish({"kind": "change", "ids": again})
 
     async def sign_in(self, account: str) -> None:
         """From now on jobs are made, listed and sent for this account; its own that waited for it go again."""
+        if not isinstance(account, str):
+            raise InvalidOptionError(f"account takes a text, '' for nobody; not {account!r}.")
         await self.ports.inbox.set_account(account)
         await self.ports.store.run(signed_in(account))
         self._told()
@@ -421,15 +459,17 @@ class Outbox(Registry):
         """Everything unsent with its payload and its files, to be kept elsewhere by a person; JSON-safe.
 
         Shape: `{"holdfast": 1, "exported_at", "jobs": [row with "payload" and "attachments"]}`; an attachment has its
-        bytes as base64 in `data`.
+        bytes as base64 in `data`, None where the browser has lost them. What could not be read has its `raw` as in `job`.
         """
         unsent: list[Record] = []
         for row in await self.jobs(limit=EXPORT_LIMIT):
             job = await self.job(row["id"]) if row["state"] in UNSENT else None
-            if job is None:
+            found = await self._read(row["id"])
+            if job is None or found is None:
                 continue
-            for attachment, file in zip(job["attachments"], await self.files(row["id"]), strict=True):
-                attachment["data"] = b64encode(await self.ports.read_bytes(file.handle)).decode()
+            for attachment, handle in zip(job["attachments"], found[2], strict=True):
+                content = None if handle is None else await self.ports.read_bytes(handle)
+                attachment["data"] = None if content is None else b64encode(content).decode()
             unsent.append(job)
         return {"holdfast": 1, "exported_at": self.ports.clock.now(), "jobs": unsent}
 
@@ -449,6 +489,7 @@ class Outbox(Registry):
         """
         if timeout_ms is not None:
             check_whole_number("timeout_ms", timeout_ms, least=0)
+        check_one_of("wake", wake, get_args(Wake))
         now = self.ports.clock.now()
         if wake == "person":
             await self.ports.store.run(look_now(now))
@@ -463,6 +504,9 @@ class Outbox(Registry):
         self.publish({"kind": "drained", "queue": queue, "wake_at": wake_at})
         return wake_at
 
+    def _nudge_queue(self, queue: str) -> None:
+        self._processors[queue].nudge()
+
     # Inside
 
     @property
@@ -472,6 +516,7 @@ class Outbox(Registry):
         return self._drains
 
     async def _read(self, job_id: str) -> Any:
+        check_text("id", job_id)
         account = await self.ports.inbox.account()
         await take_in(self)
         return await self.ports.store.run(read_job(account, job_id))
@@ -500,6 +545,11 @@ class Outbox(Registry):
         """What other contexts say."""
         if event.get("kind") == "inbox":
             self.wake()
+        if (
+            event.get("kind") == "change" and "queue" not in event
+        ):  # no drain's: who made it waits for a lock we may hold
+            for queue in self._processors:
+                self._nudge_queue(queue)
         if event.get("cancelled"):
             for job_id in event.get("ids", ()):
                 self._abort(job_id)

@@ -34,7 +34,7 @@ class Store(Protocol):
         """Run it atomically and return its result after the commit.
 
         Raises:
-            StorageFullError, StorageClosedError, NewerStorageError: nothing of it was stored.
+            StorageFullError, StorageClosedError, NewerStorageError, NotUniqueError: nothing of it was stored.
         """
         ...
 
@@ -45,7 +45,9 @@ class Store(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class InboxEntry:
-    """A raw submission that JavaScript took before Python could."""
+    """A raw submission that JavaScript took before Python could. Nobody has checked it: any field but `position` may be
+    anything.
+    """
 
     position: int
     """Its place in the order of arrival; `Inbox.remove` takes it."""

@@ -17,18 +17,20 @@ from holdfast.moments import is_over
 from holdfast.outcome import Delivered, Outcome, Rejected, Retry, is_receipt, judge, needs_probe
 from holdfast.ports import Part, Request
 from holdfast.routes import Route, Task
-from holdfast.transactions.claim import Claimant, begin, claim
+from holdfast.transactions.claim import Claim, Claimant, begin, claim
 from holdfast.transactions.gating import not_reached, reached, read_away, read_holder
 from holdfast.transactions.settle import Attempt, renew, settle_and_claim
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from holdfast.ports import Event, Lock, Millis, Ports
     from holdfast.registry import Queue, Registry
     from holdfast.routes import Handler
-    from holdfast.transactions.claim import Claim, Claimed
+    from holdfast.transactions.claim import Claimed
     from holdfast.transactions.tidy import Retention
+
+    Sending = asyncio.Task[Attempt | str]
 
 LEASE_MS = 60_000
 RENEW_MS = 20_000
@@ -36,6 +38,9 @@ SEND_TIMEOUT_MS = 30_000
 SLOWEST_BYTES_PER_MS = 10
 """A connection slower than 10 kB/s is taken for dead; the time-out grows with the body accordingly."""
 PROBE_TIMEOUT_MS = 10_000
+LOOK_MS = 60_000
+"""How often a pass with a lane free looks whether there is more to send."""
+SHORTEST_MS = 50
 
 
 class Processor:
@@ -50,17 +55,32 @@ class Processor:
         *,
         app_version: int,
         retention: Retention,
+        take_in: Callable[[], Awaitable[None]],
         publish: Callable[[Event], None],
     ) -> None:
+        """Describe one.
+
+        Args:
+            ports: of its context.
+            outbox: the name of the outbox; its locks are named after it.
+            queue: which one, and how many of its lanes are served at once.
+            registry: what each type is.
+            app_version: of this app.
+            retention: how long finished jobs stay.
+            take_in: moves the inbox into the queue, before anything is claimed.
+            publish: tells every context.
+        """
         self._ports = ports
         self._queue = queue
         self._lock_name = f"{outbox}:queue:{queue.name}"
         self._registry = registry
         self._app_version = app_version
         self._retention = retention
+        self._take_in = take_in
         self._publish = publish
         self._holder = ports.entropy.uuid()
         self._sending: dict[str, asyncio.Task[Outcome | None]] = {}
+        self._nudged = asyncio.Event()
 
     async def drain(self, account: str) -> Millis | None:
         """One pass over the queue; returns when something could go by itself, None if nothing waits for that.
@@ -86,34 +106,70 @@ class Processor:
         if task is not None:
             task.cancel()
 
+    def nudge(self) -> None:
+        """There may be more to send: a pass that runs and has a lane free looks at once."""
+        self._nudged.set()
+
     async def _pass(self, account: str, lock: Lock) -> Millis | None:
         who = self._claimant(account, granted=not lock.stolen)
-        while True:
-            found = await self._ports.store.run(
-                begin(who, self._queue.concurrency, self._retention, self._ports.clock.now()),
-            )
-            self._tell(found)
-            last = await self._send_all(found, who)
-            if not last.look_at:
-                return _earliest(found.next_at, last.next_at)
-            for origin in sorted(last.look_at):
-                await self._look_at(origin)
+        self._nudged.clear()
+        first = await self._ports.store.run(
+            begin(who, self._queue.concurrency, self._retention, self._ports.clock.now()),
+        )
+        self._tell(first)
+        last = await self._send_all(first, who)
+        return _earliest(first.next_at, last.next_at)
 
     async def _send_all(self, found: Claim, who: Claimant) -> Claim:
-        """Send what was claimed, and what can be claimed whenever one is settled; returns the last look."""
-        sending = {asyncio.ensure_future(self._attempt(claimed, who)) for claimed in found.jobs}
-        look_at = set(found.look_at)
+        """Send what was claimed and whatever can be claimed until all of it is settled; returns the last look."""
+        sending: list[Sending] = []
         try:
-            while sending:
-                done, sending = await asyncio.wait(sending, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    found = await self._settle(task.result(), who, free=self._queue.concurrency - len(sending))
-                    look_at |= found.look_at
-                    sending |= {asyncio.ensure_future(self._attempt(claimed, who)) for claimed in found.jobs}
+            while True:
+                sending += [asyncio.ensure_future(self._attempt(claimed, who)) for claimed in found.jobs]
+                if found.look_at or found.more:
+                    for origin in sorted(found.look_at):
+                        await self._look_at(origin)
+                    found = await self._claim_more(who, sending)
+                elif not sending:
+                    return found
+                else:
+                    await self._until_something_to_do(sending, found.next_at)
+                    ended = next((task for task in sending if task.done()), None)
+                    if ended is None:
+                        found = await self._claim_more(who, sending)
+                    else:
+                        sending.remove(ended)
+                        found = await self._settle(ended.result(), who, free=self._queue.concurrency - len(sending))
         finally:
             for task in sending:
                 task.cancel()
-        found.look_at = look_at
+
+    async def _until_something_to_do(self, sending: list[Sending], next_at: Millis | None) -> None:
+        """Until a send ends; with a lane free, also until there may be something to send in it."""
+        if len(sending) >= self._queue.concurrency:
+            await asyncio.wait(sending, return_when=asyncio.FIRST_COMPLETED)
+            return
+        span_ms = LOOK_MS if next_at is None else max(SHORTEST_MS, min(LOOK_MS, next_at - self._ports.clock.now()))
+        others = [asyncio.ensure_future(self._nudged.wait()), asyncio.ensure_future(self._ports.clock.sleep(span_ms))]
+        try:
+            await asyncio.wait((*sending, *others), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for other in others:
+                other.cancel()
+
+    async def _claim_more(self, who: Claimant, sending: list[Sending]) -> Claim:
+        """Look once more. What is being sent does not suffer from a look that fails; the next one is a minute away."""
+        self._nudged.clear()
+        try:
+            await self._take_in()
+            found = await self._ports.store.run(
+                claim(who, self._queue.concurrency - len(sending), self._ports.clock.now())
+            )
+        except StorageError:
+            if not sending:
+                raise
+            return Claim()
+        self._tell(found)
         return found
 
     async def _settle(self, attempt: Attempt | str, who: Claimant, free: int) -> Claim:
@@ -256,7 +312,7 @@ class Processor:
     def _tell(self, found: Claim, *ids: str) -> None:
         changed = [*ids, *found.changed, *(claimed.record["id"] for claimed in found.jobs)]
         if changed:
-            self._publish({"kind": "change", "ids": changed})
+            self._publish({"kind": "change", "ids": changed, "queue": self._queue.name})
         if found.about_to_prune:
             self._publish({"kind": "about_to_prune", "ids": found.about_to_prune})
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from holdfast.backoff import Backoff
 from holdfast.errors import InvalidOptionError, UnknownTypeError
 from holdfast.gates import HERE
-from holdfast.limits import check_whole_number
+from holdfast.limits import check_text, check_whole_number
 from holdfast.routes import Route, Task
 
 if TYPE_CHECKING:
@@ -77,6 +77,9 @@ class Registry:
             secrets: fields of the payload that must never be stored; an enqueue that has one is refused.
             receipt: whether an answer is this server's receipt for our key; the companion's echo of the key by default.
             classify: what an answer of this server means; None for an answer leaves it to the usual rules (outcome.py).
+
+        Raises:
+            InvalidOptionError: an option is wrong, or the type has a route or task already.
         """
         handler = Route(
             type_,
@@ -86,12 +89,12 @@ class Registry:
             form=form,
             backoff=backoff or Backoff(),
             attempts=attempts,
-            summary=tuple(summary),
+            summary=_names("summary", summary),
             files_field=files_field,
             probe=probe,
             halt=halt,
             durability=durability,
-            secrets=frozenset(secrets),
+            secrets=frozenset(_names("secrets", secrets)),
             receipt=receipt,
             classify=classify,
         )
@@ -106,7 +109,10 @@ class Registry:
         attempts: int = 8,
         backoff: Backoff | None = None,
     ) -> Callable[[Run], Run]:
-        """Run jobs of this type by the decorated function, on this device. It may run twice: make that harmless."""
+        """Run jobs of this type by the decorated function, on this device. It may run twice: make that harmless.
+
+        Raises InvalidOptionError as `route`.
+        """
 
         def register(run: Run) -> Run:
             self._register(Task(type_, run, queue=queue, backoff=backoff or Backoff(), attempts=attempts))
@@ -118,8 +124,9 @@ class Registry:
         """Set up a queue: how many of its lanes are served at once, and how many unsent jobs it takes.
 
         Raises:
-            InvalidOptionError: a number below one, or the queue was set up already.
+            InvalidOptionError: no name, a number below one, or the queue was set up already.
         """
+        check_text("name", name)
         if name in self._queues:
             raise InvalidOptionError(f"The queue {name!r} was set up already.")
         check_whole_number("concurrency", concurrency, least=1)
@@ -127,9 +134,9 @@ class Registry:
         self._queues[name] = Queue(name, concurrency, depth)
         return self._queues[name]
 
-    def handler_of(self, type_: str) -> Handler:
+    def handler_of(self, type_: Any) -> Handler:
         """The route or task of a type. Raises UnknownTypeError."""
-        handler = self.handlers.get(type_)
+        handler = self.handlers.get(type_) if isinstance(type_, str) else None
         if handler is None:
             raise UnknownTypeError(type_, list(self.handlers))
         return handler
@@ -153,3 +160,10 @@ class Registry:
         if handler.type in self.handlers:
             raise InvalidOptionError(f"The type {handler.type!r} has a route or task already.")
         self.handlers[handler.type] = handler
+
+
+def _names(option: str, names: Iterable[str]) -> tuple[str, ...]:
+    """The names of fields; one name alone would be taken for its letters."""
+    if isinstance(names, str):
+        raise InvalidOptionError(f"{option} takes a list of names; not the text {names!r}.")
+    return tuple(names)

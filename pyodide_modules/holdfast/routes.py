@@ -13,6 +13,7 @@ from urllib.parse import quote, urlsplit
 
 from holdfast.backoff import Backoff
 from holdfast.errors import InvalidOptionError, InvalidPayloadError
+from holdfast.limits import check_one_of, check_text, check_whole_number
 
 if TYPE_CHECKING:
     from holdfast.outcome import Verdict
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from holdfast.storage import Durability
 
 _PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
-_METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
 class Violation(NamedTuple):
@@ -65,12 +65,19 @@ class Route:
     classify: Callable[[Answer], Verdict | None] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        if self.method not in _METHODS:
-            message = f"Route {self.type!r}: method {self.method!r} does not write; use one of {sorted(_METHODS)}."
-            raise InvalidOptionError(message)
-        if self.attempts < 1:
-            message = f"Route {self.type!r}: attempts must be 1 or more, not {self.attempts}."
-            raise InvalidOptionError(message)
+        """Raises InvalidOptionError."""
+        _check_handler(self)
+        check_one_of("method", self.method, ("POST", "PUT", "PATCH", "DELETE"))
+        for name in ("url", "files_field", "probe"):
+            check_text(name, getattr(self, name))
+        for name in ("summary", "secrets"):
+            for field_name in getattr(self, name):
+                check_text(name, field_name)
+        check_one_of("halt", self.halt, (False, True))
+        check_one_of("durability", self.durability, ("strict", "relaxed"))
+        for name in ("receipt", "classify"):
+            if getattr(self, name) is not None and not callable(getattr(self, name)):
+                raise InvalidOptionError(f"{name} takes a function, or nothing; not {getattr(self, name)!r}.")
 
     @property
     def origin(self) -> str:
@@ -110,5 +117,19 @@ class Task:
     backoff: Backoff = field(default_factory=Backoff, kw_only=True)
     attempts: int = field(default=8, kw_only=True)
 
+    def __post_init__(self) -> None:
+        """Raises InvalidOptionError."""
+        _check_handler(self)
+        if not callable(self.run):
+            raise InvalidOptionError(f"A task takes a function; not {self.run!r}.")
+
 
 Handler = Route | Task
+
+
+def _check_handler(handler: Handler) -> None:
+    check_text("type", handler.type)
+    check_text("queue", handler.queue)
+    check_whole_number("attempts", handler.attempts, least=1)
+    if not isinstance(handler.backoff, Backoff):
+        raise InvalidOptionError(f"backoff takes a Backoff; not {handler.backoff!r}.")

@@ -139,6 +139,8 @@ class ObjectStore:
     indexes: dict[str, tuple[str, ...]]
     opaque: bool = False
     """Its values are handles to bytes, not records."""
+    unique: tuple[str, ...] = ()
+    """The indexes in which no two records may have the same key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,5 +159,6 @@ def schema_of(migrations: tuple[Migration, ...]) -> dict[str, ObjectStore]:
         for name, added in migration.adds.items():
             known = stores.get(name)
             indexes = {**known.indexes, **added.indexes} if known else added.indexes
-            stores[name] = ObjectStore(added.key, indexes, added.opaque)
+            unique = (*known.unique, *added.unique) if known else added.unique
+            stores[name] = ObjectStore(added.key, indexes, added.opaque, unique)
     return stores

@@ -7,7 +7,7 @@ Each takes a place, whose `open()` gives a store on one and the same database, e
 import asyncio
 from contextlib import contextmanager
 
-from holdfast.errors import ActionRefusedError, NewerStorageError, Obstacle, StorageClosedError
+from holdfast.errors import ActionRefusedError, NewerStorageError, NotUniqueError, Obstacle, StorageClosedError
 from holdfast.storage import (
     ABOVE_ALL,
     Count,
@@ -24,7 +24,7 @@ from holdfast.storage import (
 
 FIRST = Migration(
     adds={
-        "things": ObjectStore(key="id", indexes={"by": ("a", "b")}),
+        "things": ObjectStore(key="id", indexes={"by": ("a", "b"), "own": ("own",)}, unique=("own",)),
         "pairs": ObjectStore(key=("left", "right"), indexes={}),
         "blobs": ObjectStore(key=None, indexes={}, opaque=True),
     },
@@ -293,6 +293,18 @@ async def a_record_is_a_copy(place):
     assert await one(store, Get("things", 1)) == {"id": 1, "list": [1]}
 
 
+async def a_unique_index_takes_each_key_once(place):
+    """A second record with it is refused with all of its transaction; the first one can change, go, and make room."""
+    store = place.open(SCHEMA)
+    await store.run(do(Put("things", {"id": 1, "own": "x"}), Put("things", {"id": 2}), Put("things", {"id": 3})))
+    with raises(NotUniqueError):
+        await store.run(do(Put("things", {"id": 4, "own": "y"}), Put("things", {"id": 2, "own": "x"})))
+    assert await ids(store, None, "own") == [1]
+    await store.run(do(Put("things", {"id": 1, "own": "x", "a": 1})))
+    await store.run(do(Delete("things", 1), Put("things", {"id": 2, "own": "x"})))
+    assert await ids(store, None, "own") == [2]
+
+
 async def what_is_no_json_is_refused(place):
     """With nothing stored of its transaction."""
     store = place.open(SCHEMA)
@@ -495,6 +507,7 @@ PROMISES = [
     what_is_deleted_is_gone,
     a_record_comes_back_as_it_was_put,
     a_record_is_a_copy,
+    a_unique_index_takes_each_key_once,
     what_is_no_json_is_refused,
     opaque_values_come_back_with_their_bytes,
     an_object_store_that_was_not_named_is_refused,

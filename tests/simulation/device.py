@@ -101,6 +101,7 @@ class Device:
         self.outages = 0
         self.outage_at: int | None = None
         self.asked_at = -DAY_MS
+        self.owed = False
         self.probes: list[int] = []
         self.sync_wanted = False
         self.ambushes = 0
@@ -163,7 +164,7 @@ class Device:
             return
         self.note(context.name, "thaws")
         context.troubled_at = self.loop.now
-        self.asked_at = self.loop.now
+        self.asked()
         self.loop.thaw(context)
 
     def ambush(self, context: Context) -> None:
@@ -199,10 +200,18 @@ class Device:
             self.outage_at = self.loop.now
             self.probes.clear()
 
+    def asked(self) -> None:
+        """Somebody has asked for a look at the server; it may come late, when a lock is free."""
+        self.asked_at = self.loop.now
+        self.owed = True
+
     def probed_in_outage(self) -> None:
         """A look at a server that is not there: two a minute, unless somebody has asked for one."""
         now = self.loop.now
         if self.outage_at is None or now - self.outage_at < 60_000 or now - self.asked_at < ASKED_MS:
+            return
+        if self.owed:
+            self.owed = False
             return
         self.probes.append(now)
         recent = [at for at in self.probes if now - at < 60_000]

@@ -19,16 +19,15 @@ EXCUSE_MS = 300_000
 class Held:
     """A lock while it is held."""
 
-    def __init__(self, context: Context, *, stolen: bool) -> None:
+    def __init__(self, context: Context, since: int, *, stolen: bool) -> None:
         self.context = context
         self.stolen = stolen
+        self.since = since
         self.lost = False
         self._callbacks: list[Callable[[], object]] = []
 
     def on_lost(self, callback: Callable[[], object]) -> None:
         self._callbacks.append(callback)
-        if self.lost:
-            callback()
 
     def lose(self) -> None:
         for callback in self._callbacks:
@@ -64,13 +63,13 @@ class LockService:
         if robbed is not None:
             self.device.note(robbed.context.name, f"is robbed of {name}" + (f" by {context.name}" if context else ""))
             robbed.lost = True
-            self.device.loop.after(0, robbed.lose, owner=robbed.context)
+            self.device.loop.after(0, self._tell, robbed, name, owner=robbed.context)
             if robbed.context.frozen:  # it comes back at the worst of moments
                 self.device.comebacks.append(robbed.context)
         if context is None:
             self._grant(name)
             return None
-        held = self.held[name] = Held(context, stolen=True)
+        held = self.held[name] = Held(context, self.device.loop.now, stolen=True)
         context.inside.add(name)
         return held
 
@@ -91,6 +90,7 @@ class LockService:
         if self.held.get(name) is held:
             del self.held[name]
             self._grant(name)
+        self._outside(held.context, name)
 
     def forget(self, context: Context) -> None:
         """A context is gone: its locks are free and its requests void."""
@@ -101,10 +101,21 @@ class LockService:
                 del self.held[name]
                 self._grant(name)
 
+    def _tell(self, robbed: Held, name: str) -> None:
+        """It hears of it: what it has begun to store may still be committed, and nothing after that."""
+        self._outside(robbed.context, name)
+        robbed.context.lost[name] = self.device.loop.now
+        robbed.lose()
+
+    def _outside(self, context: Context, name: str) -> None:
+        holder = self.held.get(name)
+        if holder is None or holder.context is not context:
+            context.inside.discard(name)
+
     def _grant(self, name: str) -> None:
         if name not in self.held and self.waiting.get(name):
             ask = self.waiting[name].pop(0)
-            held = self.held[name] = Held(ask.context, stolen=False)
+            held = self.held[name] = Held(ask.context, self.device.loop.now, stolen=False)
             ask.context.inside.add(name)
             if not ask.granted.done():
                 ask.granted.set_result(held)
@@ -130,11 +141,6 @@ class SimLocks:
             yield held
         finally:
             service.release(name, held)
-            if held.lost:
-                self.context.lost[name] = self.device.loop.now
-            holder = service.held.get(name)
-            if holder is None or holder.context is not self.context:
-                self.context.inside.discard(name)
 
     async def _until_granted(self, ask: Ask, stale: Callable[[], Awaitable[bool]]) -> Held:
         looks = 0
@@ -155,5 +161,7 @@ class SimLocks:
         holder = self.device.locks.held.get(name)
         if holder is None or holder.context.dead or holder.context.frozen:
             return
-        if self.device.loop.now - holder.context.troubled_at > EXCUSE_MS:
+        now = self.device.loop.now
+        # Two that wait for a frozen holder may find it gone at once: the second robs the first.
+        if now - holder.context.troubled_at > EXCUSE_MS and now - holder.since > LOOK_MS:
             self.device.fault(f"{self.context.name} robs {holder.context.name} of {name}, which was alive and well")

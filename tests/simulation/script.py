@@ -71,10 +71,10 @@ class Script:
         self.chance.choice(actions)(self.chance.choice(self.devices))
         self.loop.after(self.pause_ms, self._act, left - 1, actions)
 
-    def _make(self, device: Device, account: str) -> Known:
+    def _make(self, device: Device, account: str, type_: str = "", kind: str = "") -> Known:
         self.made += 1
-        type_ = self.chance.choice(self.features.types)
-        kind = self.chance.choice(self.features.kinds)
+        type_ = type_ or self.chance.choice(self.features.types)
+        kind = kind or self.chance.choice(self.features.kinds)
         job_id = f"j{self.made}"
         known = Known(
             job_id, f"key-{job_id}", type_, QUEUES[type_], account, {"n": self.made, "kind": kind}, kind, device.number
@@ -140,7 +140,7 @@ class Script:
         ids = [job_id for job_id in device.laws.jobs if device.laws.jobs[job_id]["account"] == device.account]
         if not pages or not ids:
             return None
-        device.asked_at = self.loop.now
+        device.asked()
         return self.chance.choice(pages), self.chance.choice(ids)
 
     def _cancel(self, device: Device) -> None:

@@ -23,6 +23,8 @@ from tests.simulation.server import Known, Server
 ACCOUNTS = ("ann", "bob")
 REST_WITHIN_MS = 5_400_000
 """How long after the last storm an account's jobs may take to come to rest."""
+PROMPT_MS = 30_000
+"""How long a job may take with nothing in the way."""
 SYNC_RETRIES_MS = (300_000, 900_000)
 
 
@@ -112,7 +114,7 @@ class World(Script):
 
     def open_page(self, device: Device) -> Context:
         context = device.open(page=True)
-        device.asked_at = self.loop.now
+        device.asked()
         context.main = self.loop.start(context, self._page(device, context))
         return context
 
@@ -123,6 +125,7 @@ class World(Script):
         while True:
             try:
                 await outbox.visit()
+                device.asked()
                 break
             except StorageError:
                 await self.loop.sleep(1_000, context)
@@ -131,7 +134,7 @@ class World(Script):
 
     def returns(self, device: Device) -> None:
         """The network is back, or a person looks at the page."""
-        device.asked_at = self.loop.now
+        device.asked()
         for page in device.running(page=True):
             self.ask(page, "looks again", lambda page=page: page.outbox.drain(wake="person"))
 
@@ -231,6 +234,29 @@ class World(Script):
                 return
             await self.loop.sleep(2_000, self.script)
         self.note(f"d{device.number}", f"{account} is at rest")
+        await self._prompt(device, page, account)
+
+    async def _prompt(self, device: Device, page: Context, account: str) -> None:
+        """With nothing in the way, what is enqueued in the middle of a drain goes at once, not at the leader's next look."""
+        busy = any(record["state"] == "processing" for record in device.laws.jobs.values())
+        if busy or "breaker:" in device.laws.gates:
+            return  # a request of another account is still under way, or nobody has looked at the server yet
+        last = [self._make(device, account, "ping", "good") for _ in range(3)]
+        for known in last:
+
+            async def add(known: Known = known) -> None:
+                await page.outbox.enqueue("ping", known.payload, id=known.id, key=known.key, lane=known.id)
+
+            await self._in(page, add)
+            known.accepted = True
+            await self.loop.sleep(self.chance.choice((0, 30, 100, 300)), self.script)
+        await self.loop.sleep(PROMPT_MS, self.script)
+        for known in last:
+            record = device.laws.jobs.get(known.id)
+            if record is not None and record["state"] != "completed":
+                self.fault(
+                    f"{known.id} is still {record['state']} after {PROMPT_MS} ms; gates {sorted(device.laws.gates)}"
+                )
 
     def _moving(self, device: Device, account: str) -> list[str]:
         laws = device.laws

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import js
 from pyodide.ffi import JsException, create_once_callable, create_proxy
 
-from holdfast.errors import NewerStorageError, StorageClosedError, StorageError, StorageFullError
+from holdfast.errors import NewerStorageError, NotUniqueError, StorageClosedError, StorageError, StorageFullError
 from holdfast.schema import MIGRATIONS
 from holdfast.storage import Count, Delete, Get, GetAll, KeyRange, Migration, ObjectStore, Put, schema_of
 
@@ -45,7 +45,7 @@ class IndexedDBStore:
         upgrade in another tab closes them) is opened anew, once: nothing of it had been done yet.
 
         Raises:
-            StorageFullError, StorageClosedError, NewerStorageError, StorageError: nothing of it was stored.
+            StorageFullError, StorageClosedError, NewerStorageError, NotUniqueError: nothing of it was stored.
         """
         if transaction.durability == "strict" and "jobs" in transaction.stores:
             self._ask_to_keep()
@@ -287,7 +287,8 @@ def _upgrade(db: Any, tx: Any, migrations: tuple[Migration, ...]) -> Steps[None]
                 store = db.createObjectStore(name, options)
             for index, fields in added.indexes.items():
                 if not store.indexNames.contains(index):
-                    store.createIndex(index, js.JSON.parse(json.dumps(fields)))
+                    unique = js.JSON.parse(json.dumps({"unique": index in added.unique}))
+                    store.createIndex(index, js.JSON.parse(json.dumps(fields)), unique)
         if migration.convert is not None:
             yield from migration.convert()
 
@@ -297,6 +298,8 @@ def _error(error: Any, what: str) -> StorageError:
     name = error.name if error else ""
     if name == "QuotaExceededError":
         return StorageFullError()
+    if name == "ConstraintError":
+        return NotUniqueError(what)
     if name == "VersionError":
         return NewerStorageError(what)
     said = f"{error.name}: {error.message}" if error else "it was aborted"

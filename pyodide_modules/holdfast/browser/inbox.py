@@ -64,18 +64,18 @@ async def _stored(promise: Awaitable[Any]) -> Any:
 
 
 def _entry(entry: Any) -> InboxEntry:
-    files = entry.files
+    """As it is, whatever it is: the core says what is wrong with it."""
+    files = getattr(entry, "files", None)
     entry.files = None
     plain = json.loads(js.JSON.stringify(entry))
-    fields = plain.get("fields")
     return InboxEntry(
         position=plain["position"],
-        id=plain["id"],
-        key=plain["key"],
-        type=plain["type"],
+        id=plain.get("id"),
+        key=plain.get("key"),
+        type=plain.get("type"),
         account=plain.get("account") or "",
-        taken_at=int(plain["taken_at"]),
-        fields=None if fields is None else [(str(name), str(value)) for name, value in fields],
+        taken_at=plain.get("taken_at"),
+        fields=plain.get("fields"),
         payload=plain.get("payload"),
         options=plain.get("options") or {},
         files=[(f.field, f.name, f.media_type, f.size, f.handle) for f in from_js(files)],

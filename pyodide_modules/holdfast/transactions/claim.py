@@ -1,6 +1,7 @@
 """Leasing the due heads of lanes: highest priority first, only what this context knows and no gate forbids.
 
-Only heads are in the index `ready`, and the type is part of its key: a type that must wait is one jump, not a walk.
+Only heads are in the index `ready`, and the type is part of its key: a type that must wait is one jump, not a walk. Among
+heads of one priority the one that is due for longest goes first, whatever its type.
 """
 
 from __future__ import annotations
@@ -9,21 +10,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from holdfast.gates import HERE, Gates, awaited, looked_at
-from holdfast.job import is_due
 from holdfast.lifecycle import Reason, State
 from holdfast.storage import ABOVE_ALL, Get, GetAll, KeyRange, Put, transaction
 from holdfast.transactions.lane import promote
 from holdfast.transactions.moving import move, read_queue, store
-from holdfast.transactions.tidy import end_by_time, expire, prune, recover
+from holdfast.transactions.tidy import LIMIT, end_by_time, expire, mend_waits, prune, recover
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from holdfast.ports import Attachment, Millis
-    from holdfast.storage import Record, Steps
+    from holdfast.storage import Key, Record, Steps
     from holdfast.transactions.tidy import Retention
 
-STORES = ("jobs", "bodies", "attachments", "queues", "gates", "holders")
+STORES = ("jobs", "bodies", "attachments", "queues", "gates", "holders", "quarantine")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,8 @@ class Claim:
     """Jobs that were recovered, ended or put aside on the way."""
     about_to_prune: list[str] = field(default_factory=list)
     """Failures that will be deleted in a day unless somebody acts; only where the app has asked for that."""
+    more: bool = False
+    """It stopped at the bound of one transaction: look again at once."""
 
     def look_again(self, at: Millis) -> None:
         self.next_at = at if self.next_at is None else min(self.next_at, at)
@@ -84,6 +86,7 @@ def begin(who: Claimant, limit: int, retention: Retention, now: Millis) -> Steps
     )
     yield from expire(who.account, now, tidied)
     yield from prune(who.account, who.queue, retention, now, tidied)
+    yield from mend_waits(who.account, who.lock, who.lease_ms, now, tidied)
     found = Claim(next_at=tidied.next_at, changed=tidied.changed, about_to_prune=tidied.about_to_prune)
     yield from _lease(who, max(0, limit - tidied.leased), now, found)
     return found
@@ -112,36 +115,54 @@ def _lease(who: Claimant, limit: int, now: Millis, found: Claim) -> Steps[None]:
 
 def _take_heads(who: Claimant, gates: Gates, limit: int, now: Millis, found: Claim) -> Steps[None]:
     start = [who.account, who.queue]
-    lower: list[str | int | list[object]] = [*start, 0]
+    lower: Key = [*start, 0]
+    ended = len(found.changed)
+    due: list[Record] = []
+    """The first head of each type of one priority that can go."""
     while len(found.jobs) < limit:
-        head = yield Get("jobs", KeyRange(lower, [*start, ABOVE_ALL]), "ready")
-        if head is None:
+        if len(found.changed) - ended >= LIMIT:
+            found.more = True
             return
-        origin = who.origins.get(head["type"])
-        past_type = [*start, head["rank"], head["type"], ABOVE_ALL]
-        if origin is None:
-            if head["app_version"] <= who.app_version:
-                yield from _park(head, Reason.UNKNOWN_TYPE, now, found)
-            else:  # made by a newer version of the app, which will send it
-                lower = past_type
-            continue
-        if _must_wait(who, gates, head, now, found):
-            lower = past_type
-        elif head["expires_at"] is not None and head["expires_at"] <= now:
-            yield from end_by_time(head, now)
-            found.changed.append(head["id"])
-        elif _outcome_is_lost(head, gates.key_lifetime_ms(origin), now):
-            yield from _park(head, Reason.OUTCOME_UNKNOWN, now, found)
-        else:
-            yield from _take(who, head, gates.sign_ins(who.account), now, found)
+        head = yield Get("jobs", KeyRange(lower, [*start, ABOVE_ALL]), "ready")
+        if due and (head is None or head["rank"] != due[0]["rank"]):
+            first = min(due, key=lambda record: (record["ready_at"], record["type"]))
+            yield from _take(who, first, gates.sign_ins(who.account), now, found)
+            lower, due = [*start, first["rank"]], []
+        elif head is None:
+            return
+        elif _must_wait(who, gates, head, now, found):
+            lower = [*start, head["rank"], head["type"], ABOVE_ALL]
+        elif not (yield from _is_over(who, gates, head, now, found)):
+            if len(who.origins) > 1:
+                due.append(head)
+                lower = [*start, head["rank"], head["type"], ABOVE_ALL]
+            else:
+                yield from _take(who, head, gates.sign_ins(who.account), now, found)
+
+
+def _is_over(who: Claimant, gates: Gates, head: Record, now: Millis, found: Claim) -> Steps[bool]:
+    """Whether this head can no longer be sent; it is ended or put aside, and its lane goes on."""
+    origin = who.origins.get(head["type"])
+    if origin is None:
+        yield from _park(head, Reason.UNKNOWN_TYPE, now, found)
+    elif head["expires_at"] is not None and head["expires_at"] <= now:
+        yield from end_by_time(head, now)
+        found.changed.append(head["id"])
+    elif _outcome_is_lost(head, gates.key_lifetime_ms(origin), now):
+        yield from _park(head, Reason.OUTCOME_UNKNOWN, now, found)
+    else:
+        return False
+    return True
 
 
 def _must_wait(who: Claimant, gates: Gates, head: Record, now: Millis, found: Claim) -> bool:
     """Whether no job of this head's priority and type can go now; notes when to look again, and at whom."""
-    origin = who.origins[head["type"]]
+    origin = who.origins.get(head["type"])
+    if origin is None:  # made by a newer version of the app, which will send it; else it is over
+        return bool(head["app_version"] > who.app_version)
     if gates.held(who.account) or gates.paused(who.queue, head["type"]):
         return True
-    if not is_due(head, now):
+    if head["ready_at"] > now:
         found.look_again(head["ready_at"])
         return True
     shut_until = gates.shut_until(origin, who.queue, head["type"], now)
@@ -166,7 +187,7 @@ def _take(who: Claimant, head: Record, sign_ins: int, now: Millis, found: Claim)
     described = body["attachments"] if body else []
     handles = []
     if described:
-        handles = yield GetAll("attachments", KeyRange([head["id"], 0], [head["id"], len(described)]))
+        handles = yield GetAll("attachments", KeyRange([head["id"], 0], [head["id"], ABOVE_ALL]))
     if body is None or len(handles) != len(described):  # no half of a write is ever sent
         yield from _park(head, Reason.UNDECODABLE, now, found)
         return

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from holdfast.errors import QueueFullError
 from holdfast.job import another, same_write
 from holdfast.lifecycle import ON_THE_WAY, Reason, State, check_move
+from holdfast.soundness import said_of
 from holdfast.storage import Get, Put, transaction
 from holdfast.transactions.lane import head_of
 from holdfast.transactions.moving import count_in, read_queue
@@ -30,6 +31,7 @@ def enqueue(draft: Draft, depth: int | None = None) -> Steps[Stored]:
 
     Raises:
         QueueFullError: the queue holds `depth` jobs on their way already.
+        NotUniqueError: another job has its key.
     """
     return (yield from _enqueue(draft, depth))
 
@@ -74,6 +76,15 @@ def enqueue_invalid(draft: Draft, violations: list[dict[str, str]]) -> Steps[Sto
 def enqueue_unknown(draft: Draft) -> Steps[Stored]:
     """Store a submission whose type this app does not know, for a person or a newer version to decide."""
     return (yield from _insert_failed(draft, Reason.UNKNOWN_TYPE, {}))
+
+
+@transaction(*STORES, "quarantine", durability="strict")
+def enqueue_undecodable(draft: Draft, found: Record, damaged: list[str]) -> Steps[Stored]:
+    """Store a submission that cannot be read as a failed job, and in quarantine as it was found: nobody waits behind it."""
+    stored = yield from _insert_failed(draft, Reason.UNDECODABLE, said_of(damaged))
+    found_at = draft.record["created_at"]
+    yield Put("quarantine", {"id": stored[0], "found_at": found_at, "damaged": damaged, "record": found, "body": None})
+    return stored
 
 
 def _insert_failed(draft: Draft, reason: Reason, said: Record) -> Steps[Stored]:

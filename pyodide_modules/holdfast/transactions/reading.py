@@ -29,14 +29,14 @@ def list_jobs(account: str, states: Iterable[State], limit: int) -> Steps[tuple[
 
 @reading("jobs", "bodies", "attachments", "gates")
 def read_job(account: str, job_id: str) -> Steps[tuple[Record, Record, list[Attachment], list[Record]] | None]:
-    """One job with its body, its attachments' handles and all gates."""
+    """One job with its body, its attachments' handles (None for one that the browser has lost) and all gates."""
     record: Record | None = yield Get("jobs", job_id)
     if record is None or record["account"] != account:
         return None
     body = yield Get("bodies", job_id)
-    handles = []
-    if body and body["attachments"]:
-        handles = yield GetAll("attachments", KeyRange([job_id, 0], [job_id, len(body["attachments"])]))
+    handles: list[Attachment | None] = []
+    for number in range(len(body["attachments"]) if body else 0):
+        handles.append((yield Get("attachments", [job_id, number])))  # noqa: PERF401  (it yields)
     gates = yield GetAll("gates")
     return record, body or {"id": job_id, "payload": None, "attachments": []}, handles, gates
 

@@ -8,6 +8,7 @@ from holdfast.errors import ActionRefusedError, JobNotFoundError, Obstacle
 from holdfast.gates import Gates, breaker_name, hold_name
 from holdfast.job import may_have_arrived
 from holdfast.lifecycle import REDRIVABLE, Reason, State
+from holdfast.soundness import IDENTITY
 from holdfast.storage import ABOVE_ALL, Delete, Get, GetAll, KeyRange, Put, transaction
 from holdfast.transactions.enqueue import insert
 from holdfast.transactions.lane import head_of, promote
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from holdfast.storage import Record, Steps
 
 VISIT_LIMIT = 100
-STORES = ("jobs", "bodies", "attachments", "queues", "gates")
+STORES = ("jobs", "bodies", "attachments", "queues", "gates", "quarantine")
 
 
 @transaction(*STORES, durability="strict")
@@ -41,6 +42,14 @@ def retry(account: str, job_id: str, origin: str, now: Millis, *, accept_duplica
             f"Job {job_id!r} may have arrived, and the server can no longer tell a repeat from a new one. "
             "Look whether it is there; to send it all the same, retry with accept_duplicate.",
         )
+    if record["reason"] == Reason.UNDECODABLE:
+        raw = yield Get("quarantine", job_id)
+        if raw is not None and not IDENTITY.isdisjoint(raw["damaged"]):
+            raise ActionRefusedError(
+                Obstacle.DAMAGED,
+                f"Too much of job {job_id!r} was damaged ({', '.join(raw['damaged'])}) to send it again. "
+                "Export it, and enter it anew if the server has not got it.",
+            )
     queue = yield from read_queue(account, record["queue"])
     fresh = {"attempts": 0, "no_receipts": 0, "crashes": 0, "run_at": now, "wait_ms": 0, "expires_at": None}
     if record["reason"] == Reason.OUTCOME_UNKNOWN:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from holdfast.lifecycle import REDRIVABLE, UNSENT, Reason, State
-from holdfast.moments import is_over
+from holdfast.limits import check_whole_number
+from holdfast.moments import SLACK_MS, is_over
 from holdfast.storage import ABOVE_ALL, Delete, Get, GetAll, KeyRange, Put, transaction
 from holdfast.transactions.lane import promote
 from holdfast.transactions.moving import move, read_queue, store
@@ -33,6 +34,13 @@ class Retention:
     finished_count: int = 1_000
     failed_ms: Millis | None = None
     """Prune what failed, expired or conflicted after this; it is announced a day before."""
+
+    def __post_init__(self) -> None:
+        """Raises InvalidOptionError."""
+        check_whole_number("finished_ms", self.finished_ms, least=0)
+        check_whole_number("finished_count", self.finished_count, least=0)
+        if self.failed_ms is not None:
+            check_whole_number("failed_ms", self.failed_ms, least=0)
 
 
 @dataclass(slots=True)
@@ -102,6 +110,29 @@ def end_by_time(record: Record, now: Millis) -> Steps[None]:
     yield from promote(expired)
 
 
+def mend_waits(account: str, lock: str, lease_ms: Millis, now: Millis, found: Tidied) -> Steps[None]:
+    """After the clock was set back: move the waits from before along with it, so that they neither stall nor end early.
+
+    They were set in what is the future now. By how much the clock went back is known from them, and to the minute from when
+    the queue's lock was last claimed under; no wait grows longer than it was given.
+    """
+    span = KeyRange([account, State.PENDING, now + SLACK_MS], [account, State.PENDING, ABOVE_ALL])
+    records = yield GetAll("jobs", span, "list", LIMIT)
+    if not records:
+        return
+    holder = yield Get("holders", lock)
+    seen_at = holder["until"] - lease_ms if holder else now
+    for record in records:
+        back_ms = max(seen_at, record["updated_at"]) - now
+        run_at = max(0, min(record["run_at"] - back_ms, now + record["wait_ms"]))
+        mended = record | {"run_at": run_at, "updated_at": now}
+        if "ready_at" in record:
+            mended["ready_at"] = mended["run_at"]
+        yield Put("jobs", mended)
+    if len(records) == LIMIT:
+        found.look_again(now)
+
+
 def prune(account: str, queue_name: str, retention: Retention, now: Millis, found: Tidied) -> Steps[None]:
     """Delete finished jobs that are old or too many, with their bodies and attachments."""
     before = now - max(KEEP_AT_LEAST_MS, retention.finished_ms)
@@ -134,13 +165,14 @@ def _prune_failed(account: str, before: Millis, now: Millis, found: Tidied) -> S
                 yield from promote(record)
 
 
-@transaction("jobs", "bodies", "attachments", "queues", durability="strict")
+@transaction("jobs", "bodies", "attachments", "queues", "quarantine", durability="strict")
 def wipe_finished(account: str) -> Steps[int]:
     """Remove what finished jobs of an account hold; returns how many of its jobs are unsent, which are left alone."""
     for state in (State.COMPLETED, State.CANCELLED):
         span = KeyRange([account, state, 0], [account, state, ABOVE_ALL])
         for record in (yield GetAll("jobs", span, "list")):
             yield Put("jobs", record | {"summary": {}, "said": {}})
+            yield Delete("quarantine", record["id"])
             yield Delete("bodies", record["id"])
             yield Delete("attachments", KeyRange([record["id"], 0], [record["id"], ABOVE_ALL]))
     queues = yield GetAll("queues", KeyRange([account, ""], [account, ABOVE_ALL]))
@@ -152,5 +184,6 @@ def _delete(record: Record) -> Steps[None]:
     queue["states"][record["state"]] -= 1
     yield Put("queues", queue)
     yield Delete("jobs", record["id"])
+    yield Delete("quarantine", record["id"])
     yield Delete("bodies", record["id"])
     yield Delete("attachments", KeyRange([record["id"], 0], [record["id"], ABOVE_ALL]))

@@ -13,7 +13,7 @@ from holdfast.browser import locks as web_locks
 from holdfast.browser.idb import IndexedDBStore
 from holdfast.browser.locks import WebLocks
 from tests.browser.engine.loop import run
-from tests.contract import lock_promises, store_promises
+from tests.contract import engine_promises, lock_promises, store_promises
 
 _numbers = itertools.count()
 TURNS = 500
@@ -22,6 +22,11 @@ TURNS = 500
 async def keep_store_promise(name):
     """Run one promise of a store on an IndexedDB database of its own; '' if it is kept, else what went wrong."""
     return await _told(getattr(store_promises, name)(Database()))
+
+
+async def keep_engine_promise(name):
+    """The same for a promise of the engine."""
+    return await _told(getattr(engine_promises, name)(Database()))
 
 
 async def keep_lock_promise(name):
@@ -123,6 +128,9 @@ class Database:
     def open(self, migrations):
         self._stores.append(IndexedDBStore(self._name, migrations))
         return self._stores[-1]
+
+    def fresh(self):
+        return Database()
 
     def handle(self, content):
         return js.Blob.new(to_js([to_js(content)]))

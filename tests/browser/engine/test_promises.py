@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.contract import lock_promises, store_promises
+from tests.contract import engine_promises, lock_promises, store_promises
 
 
 @pytest.mark.browser
@@ -12,6 +12,13 @@ from tests.contract import lock_promises, store_promises
 def test_indexeddb_promises_that(ask, promise) -> None:
     """Each promise in its own words, on a database of its own."""
     assert ask("keep_store_promise", promise.__name__) == ""
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("promise", engine_promises.ENGINE_PROMISES, ids=lambda promise: promise.__name__)
+def test_on_indexeddb_the_engine_promises_that(ask, promise) -> None:
+    """Each promise in its own words, on a database of its own."""
+    assert ask("keep_engine_promise", promise.__name__) == ""
 
 
 @pytest.mark.browser

@@ -1,10 +1,13 @@
 """Waits grow, stay bounded and spread."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.backoff import Backoff
+from holdfast.errors import InvalidOptionError
 
 attempts = st.integers(1, 10**9)
 randoms = st.floats(0, 1, exclude_max=True)
@@ -46,6 +49,17 @@ def test_jitter_spreads_over_its_part_of_the_wait(jitter: str, least: int, middl
     """Full jitter spreads over the whole wait, equal jitter over its second half, none not at all."""
     backoff = Backoff(jitter=jitter)  # type: ignore[arg-type]
     assert (backoff.wait_ms(4, 0.0), backoff.wait_ms(4, 0.5)) == (least, middle)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"base_ms": -1}, {"base_ms": 0.5}, {"cap_ms": "5"}, {"factor": 0.5}, {"factor": float("nan")}, {"jitter": "some"}],
+    ids=repr,
+)
+def test_every_option_of_a_backoff_is_checked(wrong: dict[str, Any]) -> None:
+    """By name."""
+    with pytest.raises(InvalidOptionError, match=next(iter(wrong))):
+        Backoff(**wrong)
 
 
 def test_decorrelated_jitter_builds_on_the_wait_before() -> None:

@@ -9,13 +9,13 @@ from typing import Any, TypeVar
 
 from holdfast import Outbox
 from holdfast.errors import StorageClosedError
-from holdfast.job import is_due
 from holdfast.leader import Leader
 from holdfast.leases import LeaseLocks
 from holdfast.memory import MemoryStore
 from holdfast.ports import Answer, Request
 from holdfast.storage import Transaction
 from holdfast.testing import Laboratory, ManualClock, answer_with, receipt
+from holdfast.transactions.claim import Claimant, begin
 from holdfast.transactions.gating import read_holder, take_lease
 from holdfast.transactions.tidy import Retention
 from tests.support.device import Device, Silence, describe, in_turn
@@ -207,8 +207,12 @@ async def test_a_context_whose_time_is_a_moment_old_takes_no_wait_for_over() -> 
     accepted = await outbox.enqueue("note", {"text": "a"})
     await device.rest()
     record = device.record(accepted.id)
-    assert not is_due(record, record["updated_at"] - 20)
-    assert is_due(record, record["updated_at"] - 3_600_000)
+    who = Claimant("other", "test:queue:notes", "", "notes", {"note": ""}, 1, 60_000, granted=True)
+    await device.store.run(begin(who, 1, Retention(), record["updated_at"] - 20))
+    assert device.record(accepted.id) == record
+    hour_ago = record["updated_at"] - 3_600_000
+    await device.store.run(begin(who, 1, Retention(), hour_ago))
+    assert device.record(accepted.id)["run_at"] == hour_ago + record["wait_ms"]
 
 
 async def test_a_lease_that_was_renewed_a_moment_ago_is_not_taken_over() -> None:
@@ -372,3 +376,42 @@ async def test_the_wait_of_a_delayed_job_that_was_edited_does_not_grow_with_the_
     row = await outbox.job(edited.id)
     assert row is not None
     assert row["run_at"] - clock.now() <= 5_000
+
+
+async def test_a_free_lane_is_served_while_another_one_sends_for_long() -> None:
+    """What is enqueued, or due again, in the middle of a long send does not wait for its end where concurrency allows."""
+    device = Device()
+    silence = Silence()
+    again = [answer_with(503)]
+
+    def answer(request: Request) -> Any:
+        if request.payload["text"] == "long":
+            return silence(request)
+        return (again.pop() if again else receipt)(request)
+
+    device.network.answer = answer
+    outbox = describe()
+    outbox.queue("notes", concurrency=2)
+    outbox = await device.context(outbox)
+    long = await outbox.enqueue("note", {"text": "long"}, lane="a")
+    await device.rest()
+    short = await outbox.enqueue("note", {"text": "short"}, lane="b")
+    await device.rest()
+    assert device.end(short.id) == ("pending", "server_error")
+    await device.clock.advance(1_000)
+    assert (device.end(short.id)[0], device.end(long.id)[0]) == ("completed", "processing")
+
+
+async def test_a_look_at_the_server_does_not_wait_for_a_long_send() -> None:
+    """Its flags are old by then; the free lane asks for them and goes on."""
+    device = Device()
+    silence = Silence()
+    device.network.answer = lambda request: (silence if request.payload["text"] == "long" else receipt)(request)
+    outbox = describe()
+    outbox.queue("notes", concurrency=2)
+    outbox = await device.context(outbox)
+    await outbox.enqueue("note", {"text": "long"}, lane="a")
+    await device.clock.advance(120_000)
+    short = await outbox.enqueue("note", {"text": "short"}, lane="b")
+    await device.rest()
+    assert device.end(short.id)[0] == "completed"

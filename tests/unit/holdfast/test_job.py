@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from holdfast.job import PUBLIC_FIELDS, File, is_due, lane_key, may_have_arrived, new_job, public_row
+from holdfast.job import PUBLIC_FIELDS, File, lane_key, may_have_arrived, new_job, public_row
 
 NOW = 1_800_000_000_000
 
@@ -67,23 +67,6 @@ def test_the_public_row_has_the_documented_fields_and_no_more() -> None:
     assert tuple(row) == PUBLIC_FIELDS
     documented = "id key type queue lane priority account state reason attempts run_at created_at updated_at expires_at"
     assert set(documented.split()) <= set(row)
-
-
-@pytest.mark.parametrize(
-    ("ready_at", "wait_ms", "due"),
-    [
-        (NOW, 0, True),
-        (NOW - 1, 0, True),
-        (NOW + 1, 1, False),
-        (NOW + 1_000, 1_000, False),
-        (NOW + 1_001, 1_000, False),
-        (NOW + 11_001, 1_000, True),
-        (NOW + 86_400_000, 1_000, True),
-    ],
-)
-def test_a_wait_longer_than_was_given_is_over(ready_at: int, wait_ms: int, due: bool) -> None:
-    """The clock was set back; a job does not wait for it to catch up."""
-    assert is_due({"ready_at": ready_at, "wait_ms": wait_ms}, NOW) is due
 
 
 def test_a_send_without_an_end_may_have_arrived() -> None:

@@ -1,9 +1,11 @@
 """Order: in a lane first come, first served; between lanes nobody waits for another."""
 
+import asyncio
+
 import pytest
 
 from holdfast.testing import answer_with, receipt
-from tests.support.device import Device, Outage, Silence, check_laws, in_turn
+from tests.support.device import Device, Outage, Silence, check_laws, describe, entry, in_turn
 
 
 async def test_jobs_of_a_queue_arrive_in_the_order_in_which_they_were_enqueued() -> None:
@@ -179,3 +181,101 @@ async def test_a_list_shows_the_newest_first_up_to_its_limit(limit: int) -> None
         await device.clock.advance(1)
     rows = await outbox.jobs(limit=limit)
     assert [row["summary"]["text"] for row in rows] == ["c", "b"][:limit]
+
+
+async def test_a_busy_type_does_not_starve_another_one() -> None:
+    """Among heads of one priority the one that waits for longest goes first, whatever its type is called."""
+    device = Device()
+    device.offline()
+    outbox = await device.context()
+    for number, type_ in enumerate(("note", "memo", "note", "memo", "memo")):
+        await outbox.enqueue(type_, {"text": f"{type_}-{number}"}, lane=f"{number}")
+        await device.clock.advance(1)
+    await outbox.enqueue("memo", {"text": "urgent"}, lane="urgent", priority=9)
+    device.online()
+    device.network.sent.clear()
+    await outbox.drain()
+    assert device.sent() == ["urgent", "note-0", "memo-1", "note-2", "memo-3", "memo-4"]
+    check_laws(device.store)
+
+
+async def test_as_many_lanes_are_served_at_once_as_the_queue_allows() -> None:
+    """Never more; the next lane gets its turn as soon as one is done."""
+    device = Device()
+    device.network.answer = silence = Silence()
+    outbox = describe()
+    outbox.queue("notes", concurrency=2)
+    outbox = await device.context(outbox)
+    for text, lane in (("a1", "a"), ("b1", "b"), ("c1", "c"), ("a2", "a")):
+        await outbox.enqueue("note", {"text": text}, lane=lane)
+        await device.clock.advance(1)
+    assert device.sent() == ["a1", "b1"]
+    silence.answer()
+    await device.rest()
+    assert device.sent() == ["a1", "b1", "c1"]
+    silence.answer()
+    await device.rest()
+    assert device.sent() == ["a1", "b1", "c1", "a2"]
+    check_laws(device.store)
+
+
+async def test_a_free_lane_takes_what_another_tab_or_javascript_has_saved() -> None:
+    """Whoever holds the queue's lock hears of it, while its own long send goes on."""
+    device = Device()
+    silence = Silence()
+    device.network.answer = lambda request: (silence if request.payload["text"] == "long" else receipt)(request)
+    outbox = describe()
+    outbox.queue("notes", concurrency=2)
+    outbox = await device.context(outbox)
+    other = await device.context()
+    long = await outbox.enqueue("note", {"text": "long"}, lane="a")
+    await device.rest()
+    from_other = await other.enqueue("note", {"text": "other"}, lane="b")
+    await device.rest()
+    assert device.end(from_other.id) == ("completed", None)
+    device.inbox.add(entry("e1", "inbox", options={"lane": "c"}))
+    for end in device.lab._ends:
+        end.hear({"kind": "inbox", "id": "e1"})
+    await device.rest()
+    assert device.end("e1") == ("completed", None)
+    assert device.end(long.id) == ("processing", None)
+    silence.answer()
+    await device.rest()
+    assert device.end(long.id) == ("completed", None)
+
+
+async def test_a_long_send_beside_a_free_lane_costs_a_look_a_minute() -> None:
+    """Ten minutes of upload with nothing else to send: no storm of transactions."""
+    device = Device()
+    device.network.answer = silence = Silence()
+    outbox = describe()
+    outbox.queue("notes", concurrency=2)
+    outbox = await device.context(outbox)
+    await outbox.enqueue("note", {"text": "long"}, lane="a")
+    await outbox.enqueue("note", {"text": "behind"}, lane="a")
+    await outbox.enqueue("note", {"text": "later"}, lane="b", delay_ms=86_400_000)
+    await device.rest()
+    before = device.store.requests
+    await device.clock.advance(600_000)
+    renewals, looks = 3 * 3 * 10, 8 * 10
+    assert device.store.requests - before <= renewals + looks
+    assert len(silence.waiting) == 1
+
+
+async def test_a_free_lane_does_not_outlive_a_lost_lock() -> None:
+    """Whoever is robbed stops all its sends, and looks for nothing more."""
+    device = Device()
+    device.network.answer = silence = Silence()
+    outbox = describe()
+    outbox.queue("notes", concurrency=3)
+    outbox = await device.context(outbox)
+    first = await outbox.enqueue("note", {"text": "a"}, lane="a")
+    second = await outbox.enqueue("note", {"text": "b"}, lane="b")
+    await device.rest()
+    assert len(silence.waiting) == 2
+    draining = asyncio.ensure_future(outbox.drain())
+    device.lab.locks.steal("test:queue:notes")
+    await device.rest()
+    assert [future.cancelled() for _, future in silence.waiting[:2]] == [True, True]
+    assert {device.end(job.id)[0] for job in (first, second)} == {"processing"}
+    draining.cancel()

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from holdfast.errors import InvalidOptionError, QueueFullError, SecretError, TooLargeError
+from holdfast.errors import InvalidOptionError, QueueFullError, SecretError, TooLargeError, UsageError
 from holdfast.job import File
 from holdfast.limits import (
     ATTACHMENTS,
@@ -144,6 +144,59 @@ def test_a_document_from_outside_cannot_break_the_interpreter(text: str) -> None
 def test_a_document_from_outside_is_read_as_it_is(value: object) -> None:
     """Brackets in texts and many short lists do not count as depth."""
     assert read_json(json.dumps(value)) == value
+
+
+@pytest.mark.parametrize(
+    ("verb", "arguments", "options"),
+    [
+        ("enqueue", (5, {}), {}),
+        ("enqueue", ([], {}), {}),
+        ("enqueue", ("note", {}), {"id": ""}),
+        ("enqueue", ("note", {}), {"id": 5}),
+        ("enqueue", ("note", {}), {"key": ""}),
+        ("enqueue", ("note", {}), {"attachments": ["a.jpg"]}),
+        ("enqueue", ("note", {}), {"delay_ms": -1}),
+        ("enqueue", ("note", {}), {"ttl_ms": 0}),
+        ("enqueue", ("nobody.knows", {}), {}),
+        ("jobs", (), {"state": "done"}),
+        ("jobs", (), {"state": []}),
+        ("jobs", (), {"reason": "bad"}),
+        ("jobs", (), {"limit": 0}),
+        ("job", (None,), {}),
+        ("wait", (5,), {}),
+        ("wait", ("x",), {"timeout_ms": -1}),
+        ("retry", ([],), {}),
+        ("cancel", ("",), {}),
+        ("edit", (5, {}), {}),
+        ("files", (None,), {}),
+        ("pause", (), {"queue": "nowhere"}),
+        ("pause", (), {"type_": "nobody.knows"}),
+        ("pause", (), {"type_": []}),
+        ("resume", (), {"queue": 5}),
+        ("drain", (), {"timeout_ms": -1}),
+        ("drain", (), {"wake": "never"}),
+        ("sign_in", (None,), {}),
+    ],
+    ids=repr,
+)
+async def test_every_option_of_every_verb_is_checked(
+    verb: str, arguments: tuple[object, ...], options: dict[str, object]
+) -> None:
+    """A wrong type, a negative time, an unknown type or queue: an error that says so, and nothing is stored."""
+    device = Device()
+    outbox = await device.context()
+    with pytest.raises(UsageError):
+        await getattr(outbox, verb)(*arguments, **options)
+    assert device.store.records("jobs") == device.store.records("gates") == []
+
+
+async def test_an_edit_stores_no_secret_either() -> None:
+    """What an enqueue refuses cannot come in by the back door."""
+    device = Device()
+    outbox = await device.context()
+    accepted = await outbox.enqueue("note", {"text": "a"}, delay_ms=60_000)
+    with pytest.raises(SecretError):
+        await outbox.edit(accepted.id, {"text": "a", "Authorization": "Bearer x"})
 
 
 async def test_dead_letters_do_not_fill_a_queue() -> None:

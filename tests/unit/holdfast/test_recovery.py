@@ -243,3 +243,62 @@ async def test_a_type_nobody_knows_any_more_is_a_dead_letter() -> None:
     assert device.end(accepted.id) == ("failed", "unknown_type")
     assert device.sent() == ["b"]
     check_laws(device.store)
+
+
+async def test_many_jobs_of_a_type_nobody_knows_are_put_aside_in_bounded_steps() -> None:
+    """A lane of a thousand of them holds no transaction open for long, and what is behind it is sent in the same drain."""
+    device = Device()
+    older = describe()
+    older.route("gone", "POST", "/api/gone", queue="notes")
+    outbox = await device.context(older)
+    await outbox.pause()
+    for _ in range(250):
+        await outbox.enqueue("gone", {"text": "x"})
+    last = await outbox.enqueue("note", {"text": "last"})
+    await device.crash()
+    outbox = await device.context()
+    await outbox.resume()
+    longest = 0
+    run = device.store.run
+
+    async def counted(transaction):  # type: ignore[no-untyped-def]
+        nonlocal longest
+        before = device.store.requests
+        try:
+            return await run(transaction)
+        finally:
+            longest = max(longest, device.store.requests - before)
+
+    device.store.run = counted  # type: ignore[method-assign]
+    await outbox.drain()
+    assert device.end(last.id) == ("completed", None)
+    assert (await outbox.stats())["failures"] == {"unknown_type": 250}
+    assert longest <= 100 * 6 + 20
+    check_laws(device.store)
+
+
+@pytest.mark.parametrize("shift_ms", [-86_400_000, -3_600_000, -30_000])
+async def test_a_clock_set_back_is_noticed_behind_the_first_head_too(shift_ms: int) -> None:
+    """A delayed job that rightly waits hides nobody whose wait is longer now than it ever was."""
+    device = Device()
+    device.network.answer = in_turn(answer_with(503))
+    outbox = await device.context()
+    delayed = await outbox.enqueue("note", {"text": "delayed"}, delay_ms=2_000)
+    await outbox.enqueue("note", {"text": "a"}, lane="x")
+    await outbox.enqueue("note", {"text": "b"}, lane="x")
+    await device.rest()
+    await outbox.pause()
+    for minutes in range(3):
+        await outbox.enqueue("note", {"text": f"m{minutes}"}, delay_ms=(2 * 86_400_000) + minutes)
+    await outbox.resume()
+    await device.rest()
+    device.clock._now += shift_ms
+    early = await outbox.enqueue("note", {"text": "early"}, delay_ms=1_000)
+    await outbox.drain()
+    await device.clock.advance(120_000)
+    await outbox.drain()
+    assert {"a", "b", "delayed", "early"} <= set(device.sent())
+    assert not {"m0", "m1", "m2"} & set(device.sent())
+    assert device.record(delayed.id)["attempts"] == 0
+    assert device.end(early.id) == ("completed", None)
+    check_laws(device.store)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from holdfast import Outbox
 from holdfast.errors import InvalidOptionError, InvalidPayloadError
 from holdfast.routes import Route
+from holdfast.transactions.tidy import Retention
 
 
 def test_a_placeholder_is_filled_from_the_payload() -> None:
@@ -73,7 +74,80 @@ def test_a_type_has_one_route() -> None:
         outbox.route("t", "POST", "/y")
 
 
-def test_an_outbox_needs_a_name() -> None:
-    """Its database is named after it."""
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"type_": ""},
+        {"type_": 5},
+        {"method": ["POST"]},
+        {"url": ""},
+        {"url": None},
+        {"queue": ""},
+        {"queue": 1},
+        {"attempts": 0},
+        {"attempts": "8"},
+        {"attempts": True},
+        {"attempts": 1.5},
+        {"backoff": 1_000},
+        {"summary": "text"},
+        {"summary": [1]},
+        {"files_field": ""},
+        {"probe": None},
+        {"halt": 1},
+        {"durability": "eventual"},
+        {"durability": []},
+        {"secrets": "pin"},
+        {"secrets": [""]},
+        {"receipt": "2xx"},
+        {"classify": True},
+    ],
+    ids=repr,
+)
+def test_every_option_of_a_route_is_checked(wrong: dict[str, object]) -> None:
+    """At import, by name, and nothing is registered."""
+    outbox = Outbox("test", app_version=1)
+    right: dict[str, object] = {"type_": "t", "method": "POST", "url": "/x"}
+    [name] = wrong
+    with pytest.raises(InvalidOptionError, match=name.removesuffix("_")):
+        outbox.route(**(right | wrong))  # type: ignore[arg-type]
+    assert outbox.handlers == {}
+
+
+@pytest.mark.parametrize("wrong", [{"queue": ""}, {"attempts": -1}, {"backoff": None, "attempts": None}], ids=repr)
+def test_every_option_of_a_task_is_checked(wrong: dict[str, object]) -> None:
+    """As those of a route."""
+    outbox = Outbox("test", app_version=1)
     with pytest.raises(InvalidOptionError):
-        Outbox("", app_version=1)
+
+        @outbox.task("t", **wrong)  # type: ignore[arg-type]
+        async def run(payload: object) -> None: ...
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"name": ""}, {"name": None}, {"concurrency": 0}, {"concurrency": "2"}, {"depth": -1}], ids=repr
+)
+def test_every_option_of_a_queue_is_checked(wrong: dict[str, object]) -> None:
+    """By name; a queue is set up once."""
+    outbox = Outbox("test", app_version=1)
+    [name] = wrong
+    with pytest.raises(InvalidOptionError, match=name):
+        outbox.queue(**({"name": "q"} | wrong))  # type: ignore[arg-type]
+    outbox.queue("q")
+    with pytest.raises(InvalidOptionError, match="already"):
+        outbox.queue("q")
+
+
+@pytest.mark.parametrize("wrong", [{"name": ""}, {"name": 5}, {"app_version": -1}, {"app_version": "1"}], ids=repr)
+def test_every_option_of_an_outbox_is_checked(wrong: dict[str, object]) -> None:
+    """Its database is named after it."""
+    with pytest.raises(InvalidOptionError, match=next(iter(wrong))):
+        Outbox(**({"name": "test", "app_version": 1} | wrong))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"finished_ms": -1}, {"finished_count": "many"}, {"failed_ms": -1}, {"failed_ms": 1.5}], ids=repr
+)
+def test_every_option_of_a_retention_is_checked(wrong: dict[str, object]) -> None:
+    """A negative time would prune what has just come."""
+    with pytest.raises(InvalidOptionError, match=next(iter(wrong))):
+        Retention(**wrong)  # type: ignore[arg-type]

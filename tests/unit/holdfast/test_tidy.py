@@ -1,0 +1,135 @@
+"""What is kept and for how long: finished jobs by age and number, failures until a person or a stated rule says so."""
+
+from typing import Any
+
+import pytest
+
+from holdfast.job import File
+from holdfast.storage import Transaction
+from holdfast.testing import answer_with, receipt
+from holdfast.transactions.tidy import Retention
+from tests.support.device import Device, check_laws, describe, in_turn
+
+HOUR_MS = 3_600_000
+DAY_MS = 86_400_000
+
+
+def texts(rows: list[dict[str, Any]]) -> list[str]:
+    return sorted(row["summary"]["text"] for row in rows)
+
+
+async def test_failures_stay_for_ever_by_default() -> None:
+    """Finished jobs go after a week; what failed waits for a person."""
+    device = Device()
+    device.network.answer = in_turn(answer_with(422), answer_with(412))
+    outbox = await device.context()
+    for text in ("failed", "conflict", "completed"):
+        await outbox.enqueue("note", {"text": text})
+    await device.deliver_all(outbox)
+    await device.clock.advance(400 * DAY_MS)
+    await device.deliver_all(outbox)
+    assert texts(await outbox.jobs()) == ["conflict", "failed"]
+    check_laws(device.store)
+
+
+async def test_what_has_just_finished_is_kept_whatever_is_set() -> None:
+    """A late copy of an inbox entry must still find its job."""
+    device = Device()
+    outbox = await device.context(retention=Retention(finished_ms=0, finished_count=0))
+    await outbox.enqueue("note", {"text": "a"})
+    await device.deliver_all(outbox)
+    await device.clock.advance(HOUR_MS - 1)
+    await outbox.drain()
+    assert texts(await outbox.jobs()) == ["a"]
+    await device.clock.advance(1)
+    await outbox.drain()
+    assert await outbox.jobs() == []
+    assert (await outbox.stats())["failures"] == {}
+
+
+async def test_an_app_that_prunes_failures_warns_a_day_before() -> None:
+    """Nothing fails silently: the warning names the job, and a retry in time saves it."""
+    device = Device()
+    device.network.answer = answer_with(422)
+    outbox = await device.context(retention=Retention(failed_ms=7 * DAY_MS))
+    lost, saved = [await outbox.enqueue("note", {"text": text}) for text in ("lost", "saved")]
+    await device.deliver_all(outbox)
+    warnings: list[list[str]] = []
+    outbox.listen(lambda event: warnings.append(event["ids"]) if event["kind"] == "about_to_prune" else None)
+    await device.clock.advance(6 * DAY_MS - 1)
+    await outbox.drain()
+    assert warnings == []
+    await device.clock.advance(1)
+    await outbox.drain()
+    await device.rest()
+    assert sorted(warnings[0]) == sorted([lost.id, saved.id])
+    await outbox.retry(saved.id)
+    await device.deliver_all(outbox)
+    await device.clock.advance(DAY_MS)
+    await device.deliver_all(outbox)
+    assert texts(await outbox.jobs()) == ["saved"]
+    assert len(warnings) == 1
+    check_laws(device.store)
+
+
+async def test_a_failure_is_warned_of_however_late_the_app_is_opened() -> None:
+    """Long past its time it still has a day from the warning on."""
+    device = Device()
+    device.network.answer = answer_with(422)
+    outbox = await device.context(retention=Retention(failed_ms=7 * DAY_MS))
+    await outbox.enqueue("note", {"text": "a"})
+    await device.deliver_all(outbox)
+    await device.clock.advance(365 * DAY_MS)
+    await outbox.drain()
+    assert texts(await outbox.jobs()) == ["a"]
+    await device.clock.advance(DAY_MS)
+    await outbox.drain()
+    assert await outbox.jobs() == []
+
+
+async def test_sign_out_wipes_what_is_finished_and_nothing_that_is_unsent() -> None:
+    """Drafts and the content of finished jobs go; what is unsent waits, whole, until its account is back."""
+    device = Device()
+    device.network.answer = in_turn(receipt, answer_with(422))
+    outbox = await device.context()
+    await outbox.sign_in("ann")
+    device.inbox.drafts["form"] = "half typed"
+    photo = File("files", "a.jpg", "image/jpeg", 3, b"abc")
+    received = await outbox.enqueue("note", {"text": "received"}, attachments=[photo])
+    refused = await outbox.enqueue("note", {"text": "refused"}, attachments=[photo])
+    await device.deliver_all(outbox)
+    waiting = await outbox.enqueue("note", {"text": "waiting"}, delay_ms=DAY_MS)
+    assert await outbox.sign_out() == 2
+    assert await outbox.jobs() == []
+    assert device.inbox.drafts == {}
+    assert [body["id"] for body in device.store.records("bodies")] == sorted([refused.id, waiting.id])
+    assert len(device.store.records("attachments")) == 1
+    assert device.record(received.id)["summary"] == {}
+    await outbox.sign_in("ann")
+    job = await outbox.job(waiting.id)
+    assert job is not None
+    assert (job["state"], job["payload"]) == ("pending", {"text": "waiting"})
+    check_laws(device.store)
+
+
+@pytest.mark.parametrize("durability", ["strict", "relaxed"])
+async def test_a_write_waits_for_the_disk_unless_its_route_says_otherwise(durability: Any) -> None:
+    """Relaxed is for many cheap jobs; the app must not call those saved."""
+    device = Device()
+    outbox = describe()
+    route = outbox.route("event", "POST", "/api/events", durability=durability)
+    asked: list[str | None] = []
+
+    class Watched:
+        async def run(self, transaction: Transaction[Any]) -> Any:
+            if transaction.name.startswith("enqueue"):
+                asked.append(transaction.durability)
+            return await device.store.run(transaction)
+
+        def close(self) -> None:
+            """Nothing to let go."""
+
+    device.lab.store = Watched()
+    await device.context(outbox)
+    await outbox.enqueue("event", {"text": "a"})
+    assert (asked, route.durability) == ([durability], durability)
