@@ -45,8 +45,9 @@ test-long: setup browsers databases lint build ## the same suites at full figure
 simulate: $(STAMPS)/dev ## $SEEDS hostile days in simulation, or the one of $SEED told in full
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),$(SEEDS))
 
-bench: setup browsers databases build ## the budgets, both sides of each measured in one run
-	$(BIN)/python -m pytest tests/bench -s $(ARGS)
+bench: setup browsers databases ## the budgets, all sides of each in one run, into docs/benchmarks.md; QUICK=1 for a table only
+	$(BIN)/python -m pytest tests/bench $(ARGS)
+	$(if $(QUICK)$(ARGS),,$(BIN)/python -m tests.bench.report)
 
 browsers: $(STAMPS)/browsers $(STAMPS)/test-wheels
 

@@ -1,12 +1,13 @@
-"""What rows measure with: a browser on a profile on disk that has been here before, and its service worker."""
+"""What rows measure with: a browser on a profile on disk that has been here before, its pages and its service workers."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from playwright.sync_api import CDPSession, Page
 
-from tests.bench.arrivals import Arrivals
+from tests.bench.gate import Gate
 from tests.support.browsers import READY_MS, Device
 
 QUIET = "/healthz"  # a page of the origin that has no scripts and asks for nothing
@@ -20,38 +21,95 @@ ENQUEUE = """async ([build, payload]) => {
     return holdfastInbox.append({ type: "inspection.create", payload });
 }"""
 MAKE_SNAPSHOT = """async (build) => {
-    const { active } = await navigator.serviceWorker.getRegistration();
+    const { active } = await navigator.serviceWorker.getRegistration("/");
     const { port1, port2 } = new MessageChannel();
     const answer = new Promise((resolve) => (port1.onmessage = resolve));
     active.postMessage({ holdfast: 1, method: "prepare", params: { build } }, [port2]);
     await answer;
 }"""
+REGISTER = """async ([script, scope, type]) => {
+    const registration = await navigator.serviceWorker.register(script, { scope, type });
+    const worker = registration.installing ?? registration.waiting ?? registration.active;
+    if (worker.state === "activated") return;
+    await new Promise((resolve) => worker.addEventListener("statechange", () => worker.state === "activated" && resolve()));
+}"""
+TELL = """async ([scope, message]) => {
+    const { active } = await navigator.serviceWorker.getRegistration(scope);
+    const { port1, port2 } = new MessageChannel();
+    const answer = new Promise((resolve) => (port1.onmessage = ({ data }) => resolve(data)));
+    active.postMessage(message, [port2]);
+    return answer;
+}"""
+
+
+class Contest:
+    """The page with the contenders; see contenders/bench.js."""
+
+    def __init__(self, page: Page) -> None:
+        self._page = page
+
+    def run(self, who: str, what: str, *given: Any) -> Any:
+        """What a contender's method resolves to."""
+        return self._page.evaluate("(asked) => bench(asked)", [who, what, *given])
+
+    def timed(self, who: str, what: str, *given: Any) -> float:
+        """How long it takes, in milliseconds."""
+        taken: float = self._page.evaluate("(asked) => timed(asked)", [who, what, *given])
+        return taken
+
+    def counted(self, who: str, what: str, *given: Any) -> int:
+        """How many requests to IndexedDB it makes."""
+        requests: int = self._page.evaluate("(asked) => counted(asked)", [who, what, *given])
+        return requests
 
 
 class Workshop:
-    """One browser, `rounds` of everything."""
+    """One browser, `rounds` of everything; `quick` asks for the fewest figures that still say something."""
 
-    def __init__(self, device: Device, relay: Arrivals, build: str, rounds: int) -> None:
+    def __init__(
+        self, device: Device, gate: Gate, build: str, *, another: Callable[[], Device], rounds: int, quick: bool
+    ) -> None:
         self.device = device
-        self.relay = relay
+        self.gate = gate
         self.build = build
+        self._another = another
         self.rounds = rounds
+        self.quick = quick
         self._control: Page = device.context.new_page()  # of no origin, so that the worker sees no page
         self._session: CDPSession = self._control.context.new_cdp_session(self._control)
-        self._registration = ""
+        self._registrations: dict[str, str] = {}
         self._running: dict[str, str] = {}
         self._session.on("ServiceWorker.workerRegistrationUpdated", self._registered)
         self._session.on("ServiceWorker.workerVersionUpdated", self._changed)
         self._session.send("ServiceWorker.enable")
-        self._until(lambda: bool(self._registration), "a registration")
+        self._until(lambda: self._scope("/") in self._registrations, "a registration")
 
     def quietly(self, script: str, arg: Any) -> Any:
         """Run a script in a page of the origin that does nothing else; the page is closed afterwards."""
         page = self.device.context.new_page()
-        page.goto(self.relay.url + QUIET)
+        page.goto(self.gate.url + QUIET)
         answer = page.evaluate(script, arg)
         page.close()
         return answer
+
+    @contextmanager
+    def contest(self) -> Iterator[Contest]:
+        """The page with the contenders, its queues empty and shut."""
+        self.with_snapshot()
+        page = self.device.context.new_page()
+        page.goto(f"{self.gate.url}/bench/page.html")
+        page.wait_for_function("() => globalThis.isReady", timeout=READY_MS)
+        yield Contest(page)
+        page.close()
+
+    @contextmanager
+    def elsewhere(self) -> Iterator[Device]:
+        """A browser that has never been here."""
+        device = self._another().start()
+        try:
+            yield device
+        finally:
+            device.kill()
 
     def with_snapshot(self) -> None:
         """See to it that starts restore."""
@@ -63,22 +121,36 @@ class Workshop:
         """See to it that starts are plain."""
         self.quietly(DROP_SNAPSHOT, self.build)
 
-    def stop_worker(self) -> None:
-        """Stop the worker, as browsers do with one that idles."""
-        self._session.send("ServiceWorker.stopAllWorkers")
-        self._until(lambda: set(self._running.values()) <= {"stopped"}, "a stopped worker")
+    def register(self, script: str, scope: str, *, module: bool = False) -> None:
+        """Install a contender's service worker."""
+        self.quietly(REGISTER, [f"/bench/{script}", scope, "module" if module else "classic"])
+        self._until(lambda: self._scope(scope) in self._registrations, f"a registration for {scope}")
 
-    def sync(self) -> None:
+    def tell(self, scope: str, message: Any) -> Any:
+        """What the service worker of a scope answers."""
+        return self.quietly(TELL, [scope, message])
+
+    def stop_workers(self) -> None:
+        """Stop the workers, as browsers do with those that idle."""
+        self._session.send("ServiceWorker.stopAllWorkers")
+        self._until(lambda: set(self._running.values()) <= {"stopped"}, "stopped workers")
+
+    def sync(self, scope: str = "/", tag: str = "holdfast") -> None:
         """Fire a sync event: it starts the worker."""
-        event = {"origin": self.relay.url, "registrationId": self._registration, "tag": "holdfast", "lastChance": False}
+        registration = self._registrations[self._scope(scope)]
+        event = {"origin": self.gate.url, "registrationId": registration, "tag": tag, "lastChance": False}
         self._session.send("ServiceWorker.dispatchSyncEvent", event)
 
     def wait_for(self, look: Callable[[], bool], what: str) -> None:
         """Wait for something outside of the browser."""
         self._until(look, what)
 
+    def _scope(self, path: str) -> str:
+        return self.gate.url + path
+
     def _registered(self, event: dict[str, Any]) -> None:
-        self._registration = event["registrations"][-1]["registrationId"]
+        for registration in event["registrations"]:
+            self._registrations[registration["scopeURL"]] = registration["registrationId"]
 
     def _changed(self, event: dict[str, Any]) -> None:
         for version in event["versions"]:

@@ -12,14 +12,15 @@ PROC = Path("/proc")
 
 def kill_tree(word: str) -> None:
     """SIGKILL every process that has `word` in its command line, and all their descendants; returns once all are gone."""
-    victims = _tree(word)
+    victims = tree(word)
     for pid in victims:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     until(lambda: not any(_runs(pid) for pid in victims), f"the end of the processes of {word}")
 
 
-def _tree(word: str) -> list[int]:
+def tree(word: str) -> list[int]:
+    """Every process that has `word` in its command line, and all their descendants."""
     parents: dict[int, int] = {}
     found: list[int] = []
     for folder in PROC.iterdir():

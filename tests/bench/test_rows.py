@@ -14,4 +14,4 @@ for module in sorted((Path(__file__).parent / "rows").glob("*.py")):
 @pytest.mark.parametrize("row", ROWS, ids=[row.name for row in ROWS])
 def test_row_is_measured(row, workshop, table):
     """Both sides of the budget in one run."""
-    table.lines.extend(row.measure(workshop))
+    table.add(row.name, row.measure(workshop))

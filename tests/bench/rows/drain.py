@@ -1,0 +1,52 @@
+"""Sending: one request a job, one lane or several, against loops of bare fetches and the other queues."""
+
+from tests.bench.table import Line, Side, row
+from tests.bench.workshop import Contest, Workshop
+
+LANES = 6
+
+
+@row
+def drain(workshop: Workshop) -> list[Line]:
+    """All sides send the same inspections from the same page to a server that answers at once, with a receipt."""
+    count = 100 if workshop.quick else 1_000
+    sides: dict[str, list[float]] = {}
+    with workshop.contest() as contest:
+        for warm_up in [True] + [False] * workshop.rounds:
+            taken = _round(workshop, contest, 20 if warm_up else count)
+            for name, ms in taken.items():
+                sides.setdefault(name, []).extend([] if warm_up else [1_000 * ms / count])
+
+    def line(what: str, ours: str, other: str, at_least: float | None = None) -> Line:
+        ours_side, other_side = Side(name="Holdfast", values=sides[ours]), Side(name=other, values=sides[other])
+        return Line(what=what, unit="us", ours=ours_side, other=other_side, at_least=at_least)
+
+    one, several = f"drain of {count:,}, one lane", f"drain of {count:,}, {LANES} lanes"
+    return [
+        line(one, "one lane", "bare fetches", 0.8),
+        line(one, "one lane", "Workbox", 1.2),
+        line(one, "one lane", "idb queue"),
+        line(several, "lanes", f"bare fetches, {LANES} at a time"),
+        line(several, "lanes", "Workbox"),
+    ]
+
+
+def _round(workshop: Workshop, contest: Contest, count: int) -> dict[str, float]:
+    """Milliseconds of each side, one after the other; filling and emptying are outside of the time taken."""
+    fills = {
+        "one lane": ("holdfast", "enqueueAtOnce", "drain"),
+        "lanes": ("holdfast", "enqueueInLanes", "drainLanes"),
+        "Workbox": ("workbox", "enqueue", "drain"),
+        "idb queue": ("idb", "enqueue", "drain"),
+    }
+    taken = {}
+    for name, (who, fill, send) in fills.items():
+        contest.run(who, "empty")
+        contest.run(who, fill, count)
+        seen = len(workshop.gate.keys)
+        taken[name] = contest.timed(who, send)
+        assert len(workshop.gate.keys) == seen + count, name
+    contest.run("holdfast", "empty")
+    taken["bare fetches"] = contest.timed("bare", "fetches", count)
+    taken[f"bare fetches, {LANES} at a time"] = contest.timed("bare", "fetches", count, LANES)
+    return taken

@@ -1,0 +1,76 @@
+"""Each contender does what it is measured for: it delivers every job it was given, once, in order."""
+
+import pytest
+
+COUNT = 25
+
+
+@pytest.fixture(scope="module")
+def contest(workshop):
+    with workshop.contest() as contest:
+        yield contest
+
+
+@pytest.mark.parametrize("who", ["workbox", "idb"])
+def test_a_queue_delivers_what_it_stored_once_and_in_order(workshop, contest, who):
+    """The keys are numbers, given in the order of enqueue."""
+    before = len(workshop.gate.keys)
+    contest.run(who, "enqueue", COUNT)
+    assert len(workshop.gate.keys) == before, "stored first, sent later"
+    contest.run(who, "drain")
+    assert workshop.gate.keys[before:] == [str(number) for number in range(COUNT)]
+    contest.run(who, "drain")
+    assert len(workshop.gate.keys) == before + COUNT
+
+
+@pytest.mark.parametrize(
+    ("fill", "drain"),
+    [("enqueue", "drain"), ("client", "drain"), ("enqueueAtOnce", "drain"), ("enqueueInLanes", "drainLanes")],
+)
+def test_holdfast_delivers_what_it_stored_once(workshop, contest, fill, drain):
+    """Nothing leaves while its queue is shut, everything does after, each under a key of its own."""
+    contest.run("holdfast", "empty")
+    before = len(workshop.gate.keys)
+    contest.run("holdfast", fill, COUNT)
+    assert len(workshop.gate.keys) == before
+    contest.run("holdfast", drain)
+    assert len(set(workshop.gate.keys[before:])) == len(workshop.gate.keys) - before == COUNT
+    contest.run("holdfast", drain)
+    assert len(workshop.gate.keys) == before + COUNT
+
+
+def test_bare_fetches_are_answered(workshop, contest):
+    before = len(workshop.gate.keys)
+    contest.run("bare", "fetches", COUNT, 3)
+    assert sorted(workshop.gate.keys[before:], key=int) == [str(number) for number in range(COUNT)]
+
+
+def test_bare_writes_store_the_records_that_holdfast_stores(contest):
+    """One job's records there are one job's records here, but for what makes each job itself."""
+    contest.run("holdfast", "empty")
+    contest.run("bare", "empty")
+    contest.run("holdfast", "enqueue", 1)
+    contest.run("bare", "writes", 1)
+    own = {"id", "key", "seq", "place", "created_at", "updated_at", "run_at", "ready_at", "last_place"}
+    ours, theirs = (
+        {
+            store: [{k: v for k, v in record.items() if k not in own} for record in records]
+            for store, records in held.items()
+        }
+        for held in (contest.run("holdfast", "stored"), contest.run("bare", "stored"))
+    )
+    assert ours == theirs
+
+
+def test_what_fills_the_store_is_not_due(workshop, contest):
+    """Finished, failed, delayed and blocked in equal parts; a drain sends none of them, and the counters know them."""
+    contest.run("holdfast", "empty")
+    contest.run("holdfast", "fill", 0, 40)
+    contest.run("holdfast", "drain")
+    before = len(workshop.gate.keys)
+    contest.run("holdfast", "drain")
+    assert len(workshop.gate.keys) == before
+    states = contest.run("holdfast", "stats")["states"]
+    assert (states["failed"], states["pending"]) == (10, 20)
+    assert len(contest.run("holdfast", "stored")["jobs"]) in (40, 41)  # one was enqueued as a sample
+    contest.run("holdfast", "empty")
