@@ -5,7 +5,7 @@ from typing import Final
 from app import forms
 from holdfast import Outbox
 
-outbox: Final = Outbox("reference", app_version=1)
+outbox: Final = Outbox("reference", app_version=1, reports="/api/metrics")
 outbox.route(
     "inspection.create",
     "POST",

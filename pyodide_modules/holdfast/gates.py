@@ -87,10 +87,14 @@ class Gates:
         lifetime: Millis | None = self._flags(origin).get("key_lifetime_ms")
         return lifetime
 
+    def all_off(self, origin: str) -> bool:
+        """Whether the server has asked for silence about everything."""
+        return bool(self._flags(origin).get("disabled", {}).get("all"))
+
     def switched_off(self, origin: str, queue: str, type_: str) -> bool:
         """Whether the server has asked for silence."""
         disabled = self._flags(origin).get("disabled", {})
-        return bool(disabled.get("all")) or queue in disabled.get("queues", ()) or type_ in disabled.get("types", ())
+        return self.all_off(origin) or queue in disabled.get("queues", ()) or type_ in disabled.get("types", ())
 
     def wants_look(self, origin: str, now: Millis) -> bool:
         """Whether to look at that server before sending: its breaker is due, or its flags were not read lately.

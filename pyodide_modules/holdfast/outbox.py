@@ -82,13 +82,17 @@ class Outbox(Registry):
     ```
     """
 
-    def __init__(self, name: str, *, app_version: int, retention: Retention | None = None) -> None:
+    def __init__(
+        self, name: str, *, app_version: int, retention: Retention | None = None, reports: str | None = None
+    ) -> None:
         """Describe an outbox.
 
         Args:
             name: its database and its locks are named after it; one an app is usual.
             app_version: a whole number that grows with every release that knows more types.
             retention: how long finished jobs stay; what failed stays until a person dismisses it.
+            reports: a path of our origin that is told, at most every five minutes, how many jobs are unsent, tried again
+                and put aside, and the age of the oldest (transactions/reporting.py). Nobody is told without it.
 
         Raises:
             InvalidOptionError: no name, or a version that is no whole number.
@@ -99,6 +103,7 @@ class Outbox(Registry):
         self.name = name
         self.app_version = app_version
         self.retention = retention or Retention()
+        self.reports = reports
         self._ports: Ports | None = None
         self._processors: dict[str, Processor] = {}
         self._drains: Drains | None = None

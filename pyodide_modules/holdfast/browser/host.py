@@ -14,12 +14,13 @@ from holdfast.browser.files import from_js, read_bytes
 from holdfast.browser.idb import IndexedDBStore
 from holdfast.browser.inbox import BrowserInbox
 from holdfast.browser.locks import WebLocks
-from holdfast.browser.net import BrowserTransport
+from holdfast.browser.net import BrowserTransport, post
 from holdfast.browser.wake import BrowserWakeup, on_return
 from holdfast.leader import Leader
 from holdfast.leases import LeaseLocks
 from holdfast.messages import dispatch
 from holdfast.ports import Ports
+from holdfast.reports import Reporter
 
 if TYPE_CHECKING:
     from holdfast.outbox import Outbox
@@ -52,7 +53,14 @@ async def start(outbox: Outbox, *, role: Literal["page", "worker"]) -> None:
         await marker.look(store, clock.now())
         await outbox.visit()
         on_return(lambda: _keep(outbox.drain(wake="person")))
-        _keep(Leader(ports, outbox.name, outbox.wake, outbox.listen).run())
+        leader = Leader(ports, outbox.name, outbox.wake, outbox.listen)
+        if outbox.reports is not None:
+            url = outbox.reports
+            reporter = Reporter(
+                ports, lambda report: post(url, report), lambda: leader.leads and not _wants_no_reports()
+            )
+            outbox.listen(reporter.heard)
+        _keep(leader.run())
 
 
 async def wiped_after(outbox: Outbox) -> int | None:
@@ -76,6 +84,11 @@ async def _storage_estimate() -> dict[str, int] | None:
         return None
     estimate = await js.navigator.storage.estimate()
     return {"usage": int(estimate.usage), "quota": int(estimate.quota)}
+
+
+def _wants_no_reports() -> bool:
+    """Global Privacy Control: a person who asks sites to keep what they learn to themselves is taken at their word."""
+    return getattr(js.navigator, "globalPrivacyControl", False) is True
 
 
 def _keep(work: Any) -> None:

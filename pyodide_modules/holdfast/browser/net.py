@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import js
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 ANSWER_LIMIT = 100_000
 """Characters of an answer that are looked at: receipts and problem documents are small."""
+PATIENCE_MS = 10_000
+"""How long an answer that nobody needs is waited for."""
 TOLD = ("idempotency-key", "retry-after", "content-type")
 """The headers an outcome depends on."""
 
@@ -41,6 +44,19 @@ class BrowserTransport:
                 return read_json(await response.text()) if response.ok else None
         except (JsException, TimeoutError, ValueError):
             return None
+
+
+async def post(url: str, document: dict[str, Any]) -> None:
+    """Hand a small JSON document to our own origin, past the end of this page if need be; what becomes of it is not told."""
+    options = {
+        "method": "POST",
+        "headers": {"Content-Type": "application/json"},
+        "body": json.dumps(document),
+        "credentials": "omit",
+        "keepalive": True,
+    }
+    with suppress(JsException):
+        await _fetch(url, options, signal=js.AbortSignal.timeout(PATIENCE_MS))
 
 
 async def _send_by_xhr(request: Request, progress: Callable[[int, int], None]) -> Answer:
