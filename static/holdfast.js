@@ -4,7 +4,8 @@
  * decides nothing: without Python it can save to the inbox, and list and export what waits there.
  *
  * Events: `change` {ids} · `progress` {kind: "precache", done, total} or {kind: "progress", id, sent, total} · `python`
- * {state} · `update` {} when a new version waits.
+ * {state} · `update` {} when a new version waits · `warning` {id, key_lifetime_ms} for a job worth sending for longer than
+ * the server keeps its key.
  */
 import config from "./config.js";
 import "./inbox.js";
@@ -316,6 +317,7 @@ class Holdfast extends EventTarget {
     channel.onmessage = ({ data }) => {
       if (data.kind === "change") this.#tell("change", { ids: data.ids });
       else if (data.kind === "inbox") this.#tell("change", { ids: [data.id] });
+      else if (data.kind === "outlives_key") this.#warn(data);
       else if (data.kind === "precache" || data.kind === "progress") this.#tell("progress", data);
     };
     navigator.serviceWorker?.addEventListener("message", ({ data, ports: [port] }) => {
@@ -323,6 +325,14 @@ class Holdfast extends EventTarget {
     });
     navigator.serviceWorker?.startMessages();
     navigator.serviceWorker?.addEventListener("controllerchange", () => this.#reloads && location.reload());
+  }
+
+  #warn(/** @type {{id: string, key_lifetime_ms: number}} */ { id, key_lifetime_ms }) {
+    console.warn(
+      `Job ${id} is worth sending for longer than the server keeps its key (${key_lifetime_ms} ms): if no answer comes for ` +
+        "that long, it is put aside for a person instead of being sent again.",
+    );
+    this.#tell("warning", { id, key_lifetime_ms });
   }
 
   /** The worker would rather have this page drain than start a Python of its own. */

@@ -313,6 +313,8 @@ class Processor:
         changed = [*ids, *found.changed, *(claimed.record["id"] for claimed in found.jobs)]
         if changed:
             self._publish({"kind": "change", "ids": changed, "queue": self._queue.name})
+        for job_id, key_lifetime_ms in found.outlive_key:
+            self._publish({"kind": "outlives_key", "id": job_id, "key_lifetime_ms": key_lifetime_ms})
         if found.about_to_prune:
             self._publish({"kind": "about_to_prune", "ids": found.about_to_prune})
 

@@ -130,6 +130,19 @@ class Relay:
 
         self._add("POST", INSPECTIONS, refuse, times)
 
+    def keep_keys_for(self, span_ms: int) -> None:
+        """The server's flags document says that it keeps keys no longer than this."""
+
+        def say(exchange: "_Exchange") -> None:
+            answer = exchange.ask()
+            if answer is None:
+                exchange.cut()
+                return
+            status, headers, body = answer
+            exchange.answer(status, json.dumps({**json.loads(body), "key_lifetime_ms": span_ms}).encode(), headers)
+
+        self._add("GET", "/api/flags", say, None)
+
     def missing(self, method: str, path: str) -> None:
         """Requests whose path ends so are answered 404."""
         self._add(method, path, lambda exchange: exchange.answer(404, b"", {"Content-Type": "text/plain"}), None)

@@ -64,6 +64,8 @@ class Claim:
     """Servers that are away, or that somebody else looks at just now."""
     changed: list[str] = field(default_factory=list)
     """Jobs that were recovered, ended or put aside on the way."""
+    outlive_key: list[tuple[str, Millis]] = field(default_factory=list)
+    """Jobs worth sending for longer than their server keeps their key, as they are first claimed; and how long that is."""
     about_to_prune: list[str] = field(default_factory=list)
     """Failures that will be deleted in a day unless somebody acts; only where the app has asked for that."""
     more: bool = False
@@ -126,7 +128,7 @@ def _take_heads(who: Claimant, gates: Gates, limit: int, now: Millis, found: Cla
         head = yield Get("jobs", KeyRange(lower, [*start, ABOVE_ALL]), "ready")
         if due and (head is None or head["rank"] != due[0]["rank"]):
             first = min(due, key=lambda record: (record["ready_at"], record["type"]))
-            yield from _take(who, first, gates.sign_ins(who.account), now, found)
+            yield from _take(who, first, gates, now, found)
             lower, due = [*start, first["rank"]], []
         elif head is None:
             return
@@ -137,7 +139,7 @@ def _take_heads(who: Claimant, gates: Gates, limit: int, now: Millis, found: Cla
                 due.append(head)
                 lower = [*start, head["rank"], head["type"], ABOVE_ALL]
             else:
-                yield from _take(who, head, gates.sign_ins(who.account), now, found)
+                yield from _take(who, head, gates, now, found)
 
 
 def _is_over(who: Claimant, gates: Gates, head: Record, now: Millis, found: Claim) -> Steps[bool]:
@@ -182,7 +184,17 @@ def _outcome_is_lost(head: Record, key_lifetime_ms: Millis | None, now: Millis) 
     return key_lifetime_ms is not None and unknown_since is not None and now - unknown_since > key_lifetime_ms
 
 
-def _take(who: Claimant, head: Record, sign_ins: int, now: Millis, found: Claim) -> Steps[None]:
+def _note_long_life(who: Claimant, head: Record, gates: Gates, found: Claim) -> None:
+    """A job that may still be waiting for an answer when the server has forgotten its key: said once, before it is sent."""
+    origin = who.origins[head["type"]]
+    key_lifetime_ms = None if origin == HERE else gates.key_lifetime_ms(origin)
+    if head["fence"] or head["expires_at"] is None or key_lifetime_ms is None:
+        return
+    if head["expires_at"] - head["created_at"] > key_lifetime_ms:
+        found.outlive_key.append((head["id"], key_lifetime_ms))
+
+
+def _take(who: Claimant, head: Record, gates: Gates, now: Millis, found: Claim) -> Steps[None]:
     body = yield Get("bodies", head["id"])
     described = body["attachments"] if body else []
     handles = []
@@ -191,12 +203,13 @@ def _take(who: Claimant, head: Record, sign_ins: int, now: Millis, found: Claim)
     if body is None or len(handles) != len(described):  # no half of a write is ever sent
         yield from _park(head, Reason.UNDECODABLE, now, found)
         return
+    _note_long_life(who, head, gates, found)
     queue = yield from read_queue(who.account, who.queue)
     taken = move(head, queue, State.PROCESSING, None, now)
     taken |= {
         "fence": head["fence"] + 1,
         "holder": who.holder,
-        "sign_ins": sign_ins,
+        "sign_ins": gates.sign_ins(who.account),
         "lease_until": now + who.lease_ms,
         "unknown_since": head["unknown_since"] if head["unknown_since"] is not None else now,
     }

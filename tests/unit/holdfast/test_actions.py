@@ -421,6 +421,27 @@ async def test_an_outcome_that_can_no_longer_be_known_is_parked() -> None:
     check_laws(device.store)
 
 
+async def test_a_job_that_outlives_its_key_is_warned_of_once() -> None:
+    """Its time limit is longer than the server keeps keys: every context hears of it before it is first sent."""
+    device = Device()
+    device.network.flags["key_lifetime_ms"] = 86_400_000
+    device.network.answer = answer_with(503)
+    outbox, other = await device.context(), await device.context()
+    heard: list[tuple[str, int]] = []
+    for context in (outbox, other):
+        context.listen(
+            lambda event: (
+                heard.append((event["id"], event["key_lifetime_ms"])) if event["kind"] == "outlives_key" else None
+            )
+        )
+    long = await outbox.enqueue("note", {"text": "long"}, lane="long", ttl_ms=86_400_001)
+    await outbox.enqueue("note", {"text": "as long"}, lane="as long", ttl_ms=86_400_000)
+    await outbox.enqueue("note", {"text": "for ever"}, lane="for ever")
+    await device.deliver_all(outbox, span_ms=60_000)
+    assert len(device.sent()) > 3
+    assert heard == [(long.id, 86_400_000)] * 2
+
+
 async def test_an_export_holds_everything_unsent() -> None:
     """Payloads and files, for a person to keep elsewhere; what was received is left out."""
     device = Device()
