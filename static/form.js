@@ -137,6 +137,12 @@ editing.querySelector("button")?.addEventListener("click", () => {
   document.getElementById("new-title")?.focus();
 });
 
+// Somebody else works on this device from now on.
+form.addEventListener("app:wipe", () => {
+  clear();
+  forget();
+});
+
 // Python hands a job over for editing in this way.
 form.addEventListener("app:fill", (event) => fill(/** @type {CustomEvent} */ (event).detail).then(keepSoon));
 
@@ -220,6 +226,7 @@ const restore = async (/** @type {string} */ name) => {
 };
 
 const begin = async () => {
+  form.dataset.account = (await inbox.get("account")) ?? "";
   const name = await named();
   sessionStorage.setItem(TAB, name);
   if (!taken) await restore(name);

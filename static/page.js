@@ -7,7 +7,7 @@ import { clear, forget, form } from "./form.js";
 import holdfast, { activeOf } from "./holdfast.js";
 
 const inbox = globalThis.holdfastInbox;
-const SCREENS = ["new", "inspections", "outbox"];
+const SCREENS = ["new", "inspections", "outbox", "account"];
 
 const byId = (/** @type {string} */ id) => /** @type {HTMLElement} */ (document.getElementById(id));
 const part = (/** @type {HTMLElement} */ of, /** @type {string} */ name) => /** @type {HTMLElement} */ (of.querySelector(`[data-part=${name}]`));
@@ -47,7 +47,8 @@ const saved = byId("saved");
 
 const showSaved = (/** @type {string} */ title) => {
   part(saved, "title").textContent = title || "your inspection";
-  part(saved, "next").textContent = holdfast.python === "failed" ? "It is kept until the part that sends can start." : "It is sent by itself.";
+  const sent = byId("signed-out").hidden ? "It is sent by itself." : "It is sent after sign-in.";
+  part(saved, "next").textContent = holdfast.python === "failed" ? "It is kept until the part that sends can start." : sent;
   saved.hidden = false;
 };
 
@@ -76,7 +77,7 @@ form.addEventListener("holdfast:unsaved", (event) => {
       : `Not saved: ${error?.message ?? "the browser did not say why."} Everything you typed is still here.`,
   );
 });
-for (const name of ["input", "app:fill"]) form.addEventListener(name, () => (saved.hidden = true));
+for (const name of ["input", "app:fill", "app:wipe"]) form.addEventListener(name, () => (saved.hidden = true));
 
 const arrived = new URLSearchParams(location.search).get("saved");
 if (arrived !== null) {

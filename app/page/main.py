@@ -12,6 +12,7 @@ from pyodide.ffi import create_proxy
 from app import sentences
 from app.jobs import outbox
 from app.page import dom
+from app.page.account import AccountScreen
 from app.page.form import InspectionFormView
 from app.page.received import Received
 from app.page.screens import GONE, KEEP, ListScreen, Moment, OutboxScreen, draw_header, draw_sites
@@ -66,6 +67,7 @@ class Page:
         self._form = InspectionFormView(outbox)
         self._list = ListScreen()
         self._outbox = OutboxScreen()
+        self._account = AccountScreen(outbox, _run, self._draw)
         self._received = Received()
         self._jobs: dict[str, dict[str, Any]] = {}
         self._sent: dict[str, tuple[int, int]] = {}
@@ -88,7 +90,7 @@ class Page:
         dom.listen(js.window, "hashchange", lambda _event: self._look_if_listed())
         dom.listen(js.window, "online", lambda _event: self._look())
         dom.listen(js.window, "offline", lambda _event: self._draw())
-        dom.listen(js.document, "visibilitychange", lambda _event: self._look_if_listed())
+        dom.listen(js.document, "visibilitychange", lambda _event: self._look_if_seen())
         dom.every(TICK_MS, self._tick)
         dom.every(LOOK_EVERY_MS, self._look_if_listed)
         self._look()
@@ -99,13 +101,29 @@ class Page:
         """Read all jobs and show them."""
         rows = await outbox.jobs(limit=LIMIT)
         stats = await outbox.stats()
-        self._jobs = {row["id"]: row for row in rows}
+        held, held_before = any(row["waits"] == "sign-in" for row in rows), self._account.who.held
+        if await self._account.read(held=held):
+            self._forget_the_other_account()
+        elif held != held_before and self._before is not None:
+            self._look()
+        # The account may have changed in between; nobody sees another's for a moment even.
+        self._jobs = {row["id"]: row for row in rows if row["account"] == self._account.who.account}
         self._last_received_ms = stats["last_received_at"]
         self._sent = {job: sent for job, sent in self._sent.items() if self._state(job) == "processing"}
         self._asked = {job for job in self._asked if self._state(job) in ("pending", "processing", "failed")}
         self._draw()
         if self._before is None:
             self._before = self._jobs
+
+    def _forget_the_other_account(self) -> None:
+        self._received = Received()
+        self._sent.clear()
+        self._asked.clear()
+        self._answers.clear()
+        dom.by_id("alarm").textContent = ""
+        if self._before is not None:
+            self._before = None
+            self._look()
 
     # Hearing
 
@@ -165,6 +183,10 @@ class Page:
         ):
             self._draw()
 
+    def _look_if_seen(self) -> None:
+        if not js.document.hidden:
+            self._look()
+
     def _look_if_listed(self) -> None:
         if js.document.body.dataset.screen != "outbox" and not js.document.hidden:
             self._look()
@@ -173,7 +195,8 @@ class Page:
         _run(self._look_at_server())
 
     async def _look_at_server(self) -> None:
-        await self._received.look()
+        with suppress(StorageError):
+            await asyncio.gather(self._account.look(), self._received.look())
         self._draw()
 
     async def _learn_facts(self) -> None:
@@ -230,8 +253,7 @@ class Page:
         waited = sentences.waited(jobs, moment.now_ms, None)
         dom.write(dom.part(dom.by_id("three-days"), "words"), waited)
         dom.show(dom.by_id("three-days"), bool(waited))
-        held = any(job.get("waits") == "sign-in" for job in jobs)
-        dom.show(dom.by_id("signed-out"), held)
+        self._account.draw()
         silent = js.navigator.onLine and any(job.get("waits") == "network" for job in jobs)
         left = self._wake_at - moment.now_ms if self._wake_at is not None else 0
         next_look = f"; the next look is in {sentences.span(left)}" if left > 0 else ""
@@ -264,7 +286,13 @@ class Page:
         elif do == "understood":
             _run(self._understand())
         elif do == "sign-in":
-            _run(self._sign_in())
+            self._account.ask_to_sign_in()
+        elif do == "sign-out":
+            _run(self._account.sign_out())
+        elif do == "adopt":
+            _run(self._account.adopt())
+        elif do == "not-mine":
+            self._account.leave_alone()
 
     @property
     def _verbs(self) -> dict[str, Callable[[str], Coroutine[Any, Any, Any]]]:
@@ -309,10 +337,6 @@ class Page:
         await host.forget_wipe(outbox)
         self._wiped_after = None
         self._draw()
-
-    async def _sign_in(self) -> None:
-        # The reference app knows nobody by name: whoever holds the device tries again as who they are.
-        await outbox.sign_in(await outbox.ports.inbox.account())
 
     async def _look_further_back(self) -> None:
         await self._received.look_further_back()

@@ -32,8 +32,8 @@ class Received:
                 head = await _page(after=0, limit=1)
                 self._first = max(0, head["total"] - PAGE)
             await self._load(max(self.items, default=self._first))
-        except (JsException, OSError, ValueError, KeyError):
-            self.failed = "The server does not answer." if js.navigator.onLine else "No network."
+        except (JsException, OSError, ValueError, KeyError) as error:
+            self.failed = _reason(error)
             return
         self.failed = ""
         self.as_of = int(js.Date.now())
@@ -45,8 +45,8 @@ class Received:
         end, start = self._first, max(0, self._first - PAGE)
         try:
             page = await _page(after=start, limit=end - start)
-        except (JsException, OSError, ValueError, KeyError):
-            self.failed = "The server does not answer." if js.navigator.onLine else "No network."
+        except (JsException, OSError, ValueError, KeyError) as error:
+            self.failed = _reason(error)
             return
         self._first = start
         self._keep(page)
@@ -66,8 +66,17 @@ class Received:
             self.items[item["id"]] = item
 
 
+def _reason(error: Exception) -> str:
+    if isinstance(error, PermissionError):
+        return "The server shows it after sign-in."
+    why = "The server does not answer" if js.navigator.onLine else "No network"
+    return f"{why}; the rest comes when that is over."
+
+
 async def _page(*, after: int, limit: int) -> dict[str, Any]:
     answer = await js.fetch(f"/api/inspections?limit={limit}&after={after}", signal=js.AbortSignal.timeout(PATIENCE_MS))
+    if answer.status == 401:
+        raise PermissionError("The server wants a sign-in.")
     if not answer.ok:
         raise OSError(f"The server answered the list with {answer.status}.")
     page: dict[str, Any] = json.loads(await answer.text())

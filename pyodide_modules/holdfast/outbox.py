@@ -42,6 +42,7 @@ from holdfast.registry import Registry
 from holdfast.routes import Route
 from holdfast.rows import rows
 from holdfast.statistics import statistics
+from holdfast.transactions.adopting import adopt, read_depths
 from holdfast.transactions.enqueue import enqueue, enqueue_relaxed
 from holdfast.transactions.gating import look_now, look_soon, pause, resume, signed_in
 from holdfast.transactions.quarantine import audit, read_raw
@@ -459,6 +460,23 @@ class Outbox(Registry):
         await self.ports.inbox.set_account("")
         self.publish({"kind": "change", "ids": []})
         return unsent
+
+    async def waiting_accounts(self) -> dict[str, int]:
+        """How many jobs of each account are unsent on this device, '' being nobody; no more is told of another's."""
+        await take_in(self)
+        return await self.ports.store.run(read_depths(UNSENT))
+
+    async def adopt(self) -> list[str]:
+        """What was saved while nobody was signed in belongs to the account that is now; returns the jobs' ids.
+
+        Ask the person before: whose it really is nobody knows. What may have arrived as nobody's is put aside as
+        `outcome_unknown`, since a server keeps the keys of accounts apart.
+        """
+        account = await self.ports.inbox.account()
+        await take_in(self)
+        adopted = await self.ports.store.run(adopt(account, self.ports.clock.now())) if account else []
+        self._told(*adopted)
+        return adopted
 
     async def export(self) -> dict[str, Any]:
         """Everything unsent with its payload and its files, to be kept elsewhere by a person; JSON-safe.

@@ -171,4 +171,5 @@ def check_laws(store: MemoryStore) -> None:
         (queue["account"], queue["queue"]): {state: number for state, number in queue["states"].items() if number}
         for queue in store.records("queues")
     }
+    stored = {name: counts for name, counts in stored.items() if counts}
     assert stored == {name: dict(counts) for name, counts in counted.items()}

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from holdfast import Outbox
 from holdfast.errors import JobNotFoundError, WaitTimeoutError
 from holdfast.ports import Answer
 from holdfast.testing import answer_with, receipt
@@ -306,6 +307,19 @@ async def test_a_request_names_the_account_it_is_sent_for() -> None:
     device.inbox.signed_in_account = "ann"
     await outbox.drain()
     assert [request.headers.get("Holdfast-Account") for request in device.network.sent] == ["ann"]
+
+
+async def test_nobodys_job_says_so_to_our_own_server_alone() -> None:
+    """It must not be taken for one of whoever is signed in when it arrives; another server asks for no account."""
+    device = Device()
+    outbox = Outbox("test", app_version=1)
+    outbox.route("note", "POST", "/api/notes")
+    outbox.route("elsewhere", "POST", "https://other.example/notes")
+    await device.context(outbox)
+    for type_ in ("note", "elsewhere"):
+        await outbox.enqueue(type_, {"text": type_})
+        await device.rest()
+    assert [request.headers.get("Holdfast-Account") for request in device.network.sent] == ["", None]
 
 
 async def test_accounts_stay_apart() -> None:
