@@ -117,7 +117,7 @@ class Server:
             status, extra = 503, {"retry_after": "20"}
         answer = self._answer(key, status, **extra)
         if status == 201:
-            if known.account not in {"", account}:  # what nobody signed for belongs to nobody
+            if known.account != account:
                 self.fault(f"{known.id} of {known.account!r} took effect for {account!r}")
             self.done[key] = self.done.get(key, 0) + 1
             if self.done[key] > 1:
