@@ -1,5 +1,8 @@
 """From settings to running processes: uvicorn with one process, or several behind one socket."""
 
+import asyncio
+import multiprocessing
+import signal
 from contextlib import nullcontext
 
 import uvicorn
@@ -20,7 +23,21 @@ KEEP_ALIVE_SECONDS = 75
 
 def worker_app() -> ASGIApp:
     """The app of a worker process."""
+    _end_with_parent()
     return create_app(Settings.received())
+
+
+def _end_with_parent() -> None:
+    """Shut down as after SIGTERM when the parent dies, however it dies: workers left alone would keep its address."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # noqa: S101  (only workers come here)
+    loop, sentinel = asyncio.get_running_loop(), parent.sentinel
+
+    def end() -> None:
+        loop.remove_reader(sentinel)
+        signal.raise_signal(signal.SIGTERM)
+
+    loop.add_reader(sentinel, end)
 
 
 def run(settings: Settings, *, host: str, port: int, workers: int) -> None:

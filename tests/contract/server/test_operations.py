@@ -2,11 +2,15 @@
 
 import json
 import socket
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 
 import httpx
+import psycopg
 import pytest
+import redis
 
 from tests.contract.server.conftest import INSPECTION, STORES
 from tests.support.databases import running_postgres
@@ -165,31 +169,83 @@ def test_logs_are_json_lines_with_keys_and_without_secrets(launch):
     assert all(line["duration_ms"] > 0 for line in asked)
 
 
+def stored_keys(server) -> int:
+    """How many keys its store has."""
+    url = server.options[-1] if "--store" in server.options else ""
+    if url.startswith("redis"):
+        with redis.Redis.from_url(url) as client:
+            return client.dbsize()
+    if url:
+        with psycopg.connect(url) as connection:
+            return connection.execute("SELECT count(*) FROM holdfast_keys").fetchone()[0]
+    with closing(sqlite3.connect(server.data / "holdfast.sqlite3")) as connection:
+        return connection.execute("SELECT count(*) FROM holdfast_keys").fetchone()[0]
+
+
+@every_store
+def test_old_keys_go_in_the_background(launch, store_options):
+    """A server that starts forgets what is past its life, while it serves; Redis does so by itself."""
+    server = launch("--key-lifetime", "0.001", *store_options)
+    assert post(server, "k").status_code == 201
+    server.stop()
+    server.start()
+    until(lambda: stored_keys(server) == 0, "the end of the key")
+
+
+class Upload:
+    """An inspection of which the server has got one half."""
+
+    def __init__(self, server, key: str) -> None:
+        body = json.dumps(INSPECTION).encode()
+        half = len(body) // 2
+        head = (
+            f"POST /api/inspections HTTP/1.1\r\nHost: localhost\r\nIdempotency-Key: {key}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        self._rest = body[half:]
+        self._connection = socket.create_connection(("127.0.0.1", server.port), timeout=30)
+        self._connection.sendall(head.encode() + body[:half])
+
+    def send_the_rest(self) -> None:
+        """The other half."""
+        self._connection.sendall(self._rest)
+
+    def status(self) -> bytes:
+        """The first line of the answer."""
+        with self._connection, self._connection.makefile("rb") as answer:
+            return answer.readline()
+
+
 @every_store
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_shutdown_finishes_what_runs(launch, store_options, workers):
     """SIGTERM while eight uploads are half way in: each is received, answered and stored."""
     server = launch("--workers", workers, *store_options)
-    body = json.dumps(INSPECTION).encode()
-    half = len(body) // 2
-    uploads = []
-    for number in range(8):
-        connection = socket.create_connection(("127.0.0.1", server.port), timeout=30)
-        head = (
-            f"POST /api/inspections HTTP/1.1\r\nHost: localhost\r\nIdempotency-Key: k{number}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-        )
-        connection.sendall(head.encode() + body[:half])
-        uploads.append(connection)
+    uploads = [Upload(server, f"k{number}") for number in range(8)]
     until(lambda: metrics(server)["holdfast_in_flight"] == 9, "eight requests in flight")
     server.terminate()
-    for connection in uploads:
-        connection.sendall(body[half:])
-    answers = [connection.makefile("rb").readline() for connection in uploads]
-    assert answers == [b"HTTP/1.1 201 Created\r\n"] * 8
-    for connection in uploads:
-        connection.close()
+    for upload in uploads:
+        upload.send_the_rest()
+    assert [upload.status() for upload in uploads] == [b"HTTP/1.1 201 Created\r\n"] * 8
     server.stop()
     server.start()
     items = httpx.get(f"{server.url}/api/inspections").json()["items"]
     assert sorted(item["idempotency_key"] for item in items) == [f"k{number}" for number in range(8)]
+
+
+def test_workers_end_with_their_parent(launch):
+    """SIGKILL of the parent: its workers finish what runs and go, and the address is free for who comes after them."""
+    server = launch("--workers", "2")
+    upload = Upload(server, "k")
+    until(lambda: metrics(server)["holdfast_in_flight"] == 2, "a request in flight")
+    server.kill()
+    upload.send_the_rest()
+    assert upload.status() == b"HTTP/1.1 201 Created\r\n"
+
+    def refuses() -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", server.port)) != 0
+
+    until(refuses, "the end of the workers")
+    server.start()
+    assert post(server, "k").headers["idempotency-replayed"] == "true"
