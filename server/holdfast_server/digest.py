@@ -26,20 +26,26 @@ class HeldBody:
     """A body that was read to its end: in memory while it is small, in a temporary file beyond that."""
 
     def __init__(self) -> None:
-        self._file: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115  (closed by `close`)
+        self._memory = bytearray()
+        self._file: IO[bytes] | None = None
         self._size = 0
 
     async def add(self, chunk: bytes) -> None:
         """Keep the next piece."""
         self._size += len(chunk)
-        if self._size > IN_MEMORY:
-            await asyncio.to_thread(self._file.write, chunk)
-        else:
-            self._file.write(chunk)
+        if self._file is None and self._size <= IN_MEMORY:
+            self._memory += chunk
+            return
+        if self._file is None:
+            self._file = await asyncio.to_thread(tempfile.TemporaryFile)
+            await asyncio.to_thread(self._file.write, self._memory)
+            self._memory = bytearray()
+        await asyncio.to_thread(self._file.write, chunk)
 
     def receive(self, then: Receive) -> Receive:
         """A `receive` that gives the body, and after it whatever the connection says."""
-        self._file.seek(0)
+        if self._file is not None:
+            self._file.seek(0)
         left = self._size
         over = False
 
@@ -47,7 +53,7 @@ class HeldBody:
             nonlocal left, over
             if over:
                 return await then()
-            piece = await asyncio.to_thread(self._file.read, _PIECE) if self._size > IN_MEMORY else self._file.read()
+            piece = bytes(self._memory) if self._file is None else await asyncio.to_thread(self._file.read, _PIECE)
             left -= len(piece)
             over = left == 0
             return {"type": "http.request", "body": piece, "more_body": not over}
@@ -56,7 +62,8 @@ class HeldBody:
 
     def close(self) -> None:
         """Forget it."""
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
 
 class BodyDigest:

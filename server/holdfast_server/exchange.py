@@ -5,7 +5,7 @@ body: the effect commits when the limit is passed, the rest flows through, and a
 """
 
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from types import TracebackType
@@ -94,8 +94,7 @@ class Exchange:
         self._held: Held | None = None
         self._transaction: Transaction | None = None
         self._instead: Outcome | Problem | None = None
-        self._stack = AsyncExitStack()
-        self._writing = AsyncExitStack()
+        self._writing: AbstractAsyncContextManager[Transaction] | None = None
         self._start: Message | None = None
         self._chunks: list[Message] = []
         self._size = 0
@@ -103,8 +102,6 @@ class Exchange:
         self._token: Token[Exchange] | None = None
 
     async def __aenter__(self) -> Self:
-        await self._stack.__aenter__()
-        self._stack.callback(self._body.close)
         self._token = _CURRENT.set(self)
         return self
 
@@ -113,7 +110,23 @@ class Exchange:
     ) -> None:
         if self._token is not None:
             _CURRENT.reset(self._token)
-        await self._stack.__aexit__(kind, error, trace)
+        try:
+            await self._end_writing(kind, error, trace)
+        finally:
+            self._body.close()
+            if self._held is not None:
+                await self._held.__aexit__(kind, error, trace)
+
+    async def _end_writing(
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        trace: TracebackType | None = None,
+    ) -> None:
+        """What was not committed is undone."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            await writing.__aexit__(kind, error, trace)
 
     async def begin(self, *, required: bool = True) -> None:
         """Claim the key, once.
@@ -141,13 +154,14 @@ class Exchange:
         key = rules.read_key(request)
         account = rules.account(request)
         name = account if isinstance(account, str) else await account
-        method, path = request.method, request.url.path
-        fingerprint = (await self._body.whole()).fingerprint(method, f"{path}?{request.url.query}")
+        method, path = request.method, request.scope["path"]
+        query = request.scope["query_string"].decode("latin-1")
+        fingerprint = (await self._body.whole()).fingerprint(method, f"{path}?{query}")
         asked = KeyedRequest(scope_of(f"{method} {path}", name), key, fingerprint)
         outcome = await rules.store.begin(asked, now_ms=rules.now_ms())
         if isinstance(outcome, Claim):
             self._claim = outcome
-            self._held = await self._stack.enter_async_context(Held(rules.store, outcome, rules.now_ms))
+            self._held = await Held(rules.store, outcome, rules.now_ms).__aenter__()
         else:
             self._instead = outcome
 
@@ -158,10 +172,9 @@ class Exchange:
             begin = getattr(self._rules.store, "transaction", None)
             if begin is None:
                 raise NoTransactionError("This key store holds keys only: write to your own database instead.")
-            self._writing = await self._stack.enter_async_context(AsyncExitStack())
-            begun: Transaction = await self._writing.enter_async_context(begin())
-            self._transaction = begun
-            return begun
+            writing: AbstractAsyncContextManager[Transaction] = begin()
+            self._transaction = await writing.__aenter__()
+            self._writing = writing
         return self._transaction
 
     def instead(self) -> Response | None:
@@ -215,7 +228,7 @@ class Exchange:
         response = StoredResponse(status, kept if body is not None else (*kept, NOT_KEPT), body or b"")
         transaction = self._transaction
         if transaction is not None and status >= 400:
-            await self._writing.aclose()  # undone and over: what is remembered now is a transaction of its own
+            await self._end_writing()  # undone and over: what is remembered now is a transaction of its own
             transaction = None
         if self._claim is not None and self._held is not None and is_final(status):
             now_ms = self._rules.now_ms()
@@ -225,6 +238,7 @@ class Exchange:
                 return
         elif transaction is not None:
             await transaction.commit()
+        await self._end_writing()  # before the answer goes out, and what the app does after it
         self._passes = True
         for message in (self._start, *self._chunks):
             await self._send(message)

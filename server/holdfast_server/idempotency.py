@@ -9,12 +9,13 @@ judged afresh when it comes again.
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
 KEY_LENGTH_LIMIT: Final = 255
-_KEY_CHARACTERS: Final = frozenset(chr(code) for code in range(0x21, 0x7F)) - {","}
+_KEY: Final = re.compile(r"[!-+\--~]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,7 @@ def key_fault(values: list[str]) -> str | None:
         return "Send one Idempotency-Key header, not several."
     if len(values[0]) > KEY_LENGTH_LIMIT:
         return f"The Idempotency-Key has {len(values[0])} characters; {KEY_LENGTH_LIMIT} are allowed."
-    if not _KEY_CHARACTERS.issuperset(values[0]):
+    if not _KEY.fullmatch(values[0]):
         return "The Idempotency-Key may have visible ASCII characters without the comma, and no spaces."
     return None
 
@@ -159,6 +160,8 @@ def fingerprint_bytes(method: str, path: str, content_type: str, sha256: str) ->
     return _digest([method, path, "bytes", content_type, sha256])
 
 
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=True, sort_keys=True, separators=(",", ":"))
+
+
 def _digest(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=True, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(_ENCODER.encode(value).encode()).hexdigest()

@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
 
-from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -22,6 +21,7 @@ from holdfast_server.problems import MALFORMED_KEY, MISSING_KEY, Problem, unavai
 from holdfast_server.stores.port import KeyStore
 
 KEY: Final = "Idempotency-Key"
+_NAME: Final = b"idempotency-key"
 
 
 class EchoKey:
@@ -32,17 +32,22 @@ class EchoKey:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        keys = Headers(scope=scope).getlist(KEY) if scope["type"] == "http" else []
+        keys = keys_of(scope) if scope["type"] == "http" else []
         await self._app(scope, receive, echoing(keys, send) if keys else send)
 
 
-def echoing(keys: list[str], send: Send) -> Send:
+def keys_of(scope: Scope) -> list[bytes]:
+    """The request's keys, as they were sent."""
+    return [value for name, value in scope["headers"] if name == _NAME]
+
+
+def echoing(keys: list[bytes], send: Send) -> Send:
     """A `send` that names the keys on the answer."""
-    echo = [(KEY.lower().encode(), key.encode("latin-1")) for key in keys]
+    echo = [(_NAME, key) for key in keys]
 
     async def echoed(message: Message) -> None:
         if message["type"] == "http.response.start":
-            others = [(name, value) for name, value in message.get("headers", ()) if name.lower() != echo[0][0]]
+            others = [(name, value) for name, value in message.get("headers", ()) if name.lower() != _NAME]
             message = {**message, "headers": [*others, *echo]}
         await send(message)
 
@@ -134,7 +139,7 @@ class IdempotencyMiddleware:
             await self._app(scope, receive, send)
             return
         request = Request(scope, receive)
-        keys = request.headers.getlist(KEY)
+        keys = keys_of(scope)
         echo = echoing(keys, send) if keys else send
         body = TeeBody(request, receive, limit=self._body_limit)
         try:

@@ -65,11 +65,8 @@ class Transaction(Protocol):
 class Database(Protocol):
     """A database that runs steps. What it cannot do right now raises StoreUnavailableError and has changed nothing."""
 
-    waits_for_writers: bool
-    """Whether a write waits for every other writer, so that it pays to look before claiming."""
-
     async def open(self) -> None:
-        """Connect, and create or migrate the schema; several processes may do so at once.
+        """Connect, and create or migrate the schema; several processes may do so at once. Harmless while it is open.
 
         Raises:
             SchemaTooNewError: a newer version was here; nothing was changed.
@@ -92,8 +89,15 @@ class Database(Protocol):
         """As `write`, and such transactions commit in the order in which they ran: who lists by id misses none."""
         ...
 
-    async def write_relaxed(self, steps: Steps[Result]) -> Result:
-        """Run steps that may be lost in a power cut, and each of which may be seen alone. Cheap: nobody waits for a disk."""
+    async def write_relaxed(
+        self, steps: Steps[Result], *, meanwhile: Callable[[], Steps[Result | None]] | None = None
+    ) -> Result:
+        """Run steps that may be lost in a power cut, and each of which may be seen alone. Cheap: nobody waits for a disk.
+
+        Args:
+            meanwhile: only reads. If the steps have to wait for other writers for long, what this gives, unless it is
+                None, is the result, and they do not run.
+        """
         ...
 
     def transaction(self) -> AbstractAsyncContextManager[Transaction]:

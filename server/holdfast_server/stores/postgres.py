@@ -1,7 +1,7 @@
 """PostgreSQL through psycopg: a pool per process, and a schema that the first process to come brings up to date."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import lru_cache
 from typing import Any, Final
@@ -40,8 +40,6 @@ class PostgresDatabase:
         pool: the most connections this process opens.
     """
 
-    waits_for_writers = False
-
     def __init__(self, url: str, schema: Schema, *, pool: int = POOL) -> None:
         self._schema = schema
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
@@ -79,7 +77,12 @@ class PostgresDatabase:
         """Run steps as one transaction, after those that came before have committed."""
         return await self._run(steps, _BEGIN_IN_TURN)
 
-    async def write_relaxed(self, steps: Steps[Result]) -> Result:
+    async def write_relaxed(
+        self,
+        steps: Steps[Result],
+        *,
+        meanwhile: Callable[[], Steps[Result | None]] | None = None,  # noqa: ARG002  (writers wait only for the same row)
+    ) -> Result:
         """Run each statement by itself, without waiting for the disk."""
         with self._faults():
             async with self._pool.connection() as connection:

@@ -4,11 +4,12 @@ A claim is a row without an answer: committed at once and seen by every process,
 that a power cut takes with it has had no effect either. Its token fences it: whoever finishes must still hold it.
 """
 
+import asyncio
 import json
+import random
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
-from uuid import uuid4
 
 from holdfast_server.errors import StoreUnavailableError
 from holdfast_server.idempotency import (
@@ -165,14 +166,21 @@ class SqlKeyStore:
 
     async def begin(self, request: KeyedRequest, *, now_ms: int) -> Claim | Replay | InFlight | Mismatch:
         """Look the request up; if nobody runs it or has run it, claim it."""
-        if self._database.waits_for_writers:
-            known = await self._database.read(self._look_up(request, now_ms))
-            if known is not None:
-                return known
-        return await self._database.write_relaxed(self._claim(request, now_ms))
+        claim = self._new_claim(request, now_ms)
+        try:
+            return await self._database.write_relaxed(
+                self._claim(claim, now_ms), meanwhile=lambda: self._look_up(request, now_ms)
+            )
+        except asyncio.CancelledError:
+            await self.release(claim)  # it may have been made
+            raise
 
-    def _claim(self, request: KeyedRequest, now_ms: int) -> Steps[Claim | Replay | InFlight | Mismatch]:
-        claim = Claim(request, uuid4().hex, now_ms + self.lease_ms)
+    def _new_claim(self, request: KeyedRequest, now_ms: int) -> Claim:
+        token = f"{random.getrandbits(128):032x}"
+        return Claim(request, token, now_ms + self.lease_ms)
+
+    def _claim(self, claim: Claim, now_ms: int) -> Steps[Claim | Replay | InFlight | Mismatch]:
+        request = claim.request
         values = (request.scope, request.key, request.fingerprint, claim.token, claim.lease_until)
         known = None
         while known is None:  # once more where a row went between the two statements
@@ -241,7 +249,7 @@ class SqlKeyStore:
 
     def _item(self, item: BatchItem, now_ms: int) -> Steps[Outcome | Exception]:
         """Nobody sees this claim before it is finished, so that it costs no commit of its own."""
-        claim = yield from self._claim(item.request, now_ms)
+        claim = yield from self._claim(self._new_claim(item.request, now_ms), now_ms)
         if not isinstance(claim, Claim):
             return claim
         return (yield from _effect_and_key(claim, item.effect, now_ms))

@@ -3,8 +3,7 @@
 import asyncio
 import queue
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -12,11 +11,14 @@ from typing import Any, Final
 from holdfast_server.errors import SchemaTooNewError, StoreUnavailableError
 from holdfast_server.stores.port import Schema
 from holdfast_server.stores.statements import Result, Rows, Statement, Steps
+from holdfast_server.stores.threads import Threads
+from holdfast_server.stores.together import Together
 
 BUSY_MS: Final = 5_000
+BUSY_RELAXED_MS: Final = 50
 READERS: Final = 4
-DURABLE: Final = "FULL"
-RELAXED: Final = "NORMAL"
+CHECKPOINT_PAGES: Final = 4_000
+"""16 MB: a key's page is written to the log several times, and to the file once for all of them."""
 
 # Before parts had versions of their own, the file had one: 1 was the first of `keys`, 2 the first of `reference` as well.
 _BEFORE_PARTS: Final = {1: {"keys": 1}, 2: {"keys": 1, "reference": 1}}
@@ -31,43 +33,47 @@ class SqliteDatabase:
         schema: the migrations of each part that lives in it.
     """
 
-    waits_for_writers = True
-
     def __init__(self, path: Path, schema: Schema) -> None:
         self._path = path
         self._schema = schema
-        self._writer_thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite-write")
-        self._reader_threads = ThreadPoolExecutor(READERS, thread_name_prefix="sqlite-read")
+        self._writing = Threads("sqlite-write")
+        self._reading = Threads("sqlite-read", READERS)
         self._readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
-        self._writer: sqlite3.Connection | None = None
-        self._synchronous = DURABLE
+        self._durable: sqlite3.Connection | None = None
+        self._relaxed: sqlite3.Connection | None = None
         self._turn = asyncio.Lock()
+        self._together = Together(self._turn, self._write_together, self.read, give_up_seconds=BUSY_MS / 1_000)
 
     async def open(self) -> None:
-        """Open the file, creating or migrating it."""
+        """Open the file, creating or migrating it. Does nothing while it is open."""
         await self._in_writer(self._open)
 
     def _open(self) -> None:
+        if self._durable is not None:
+            return
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        writer = self._connect()
+        durable = self._connect(BUSY_MS)
         try:
-            writer.execute("PRAGMA journal_mode = WAL")
-            writer.execute(f"PRAGMA synchronous = {DURABLE}")
-            migrate(writer, self._schema)
+            durable.execute("PRAGMA journal_mode = WAL")
+            durable.execute("PRAGMA synchronous = FULL")
+            migrate(durable, self._schema)
+            self._relaxed = self._connect(BUSY_RELAXED_MS)
+            self._relaxed.execute("PRAGMA synchronous = NORMAL")
         except BaseException:
-            writer.close()
+            durable.close()
             raise
-        self._writer = writer
+        self._durable = durable
         for _ in range(READERS):
-            reader = self._connect()
+            reader = self._connect(BUSY_MS)
             reader.execute("PRAGMA query_only = ON")
             self._readers.put(reader)
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self, busy_ms: int) -> sqlite3.Connection:
         connection = sqlite3.connect(
-            self._path, timeout=BUSY_MS / 1_000, isolation_level=None, check_same_thread=False, cached_statements=256
+            self._path, timeout=busy_ms / 1_000, isolation_level=None, check_same_thread=False, cached_statements=256
         )
         connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         return connection
 
     async def close(self) -> None:
@@ -75,22 +81,23 @@ class SqliteDatabase:
         await asyncio.to_thread(self._close)
 
     def _close(self) -> None:
-        self._writer_thread.shutdown()
-        self._reader_threads.shutdown()
+        self._writing.close()
+        self._reading.close()
         while not self._readers.empty():
             self._readers.get().close()
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        for connection in (self._relaxed, self._durable):
+            if connection is not None:
+                connection.close()
+        self._relaxed = self._durable = None
 
     async def read(self, steps: Steps[Result]) -> Result:
         """Run steps on one of the reading threads."""
-        return await asyncio.get_running_loop().run_in_executor(self._reader_threads, self._read, steps)
+        return await self._reading.call(self._read, steps)
 
     def _read(self, steps: Steps[Result]) -> Result:
         connection = self._readers.get()
         try:
-            with self._faults("read"):
+            with self.faults("read"):
                 connection.execute("BEGIN")
                 try:
                     return drive(connection, steps)
@@ -102,20 +109,15 @@ class SqliteDatabase:
     async def write(self, steps: Steps[Result]) -> Result:
         """Run steps as one transaction on the writing thread."""
         async with self._turn:
-            return await self._in_writer(self._write, steps, DURABLE)
+            return await self._in_writer(self._write, steps)
 
     async def write_in_turn(self, steps: Steps[Result]) -> Result:
         """The same: writers take turns anyway."""
         return await self.write(steps)
 
-    async def write_relaxed(self, steps: Steps[Result]) -> Result:
-        """The same without waiting for the disk."""
-        async with self._turn:
-            return await self._in_writer(self._write, steps, RELAXED)
-
-    def _write(self, steps: Steps[Result], synchronous: str) -> Result:
-        with self._faults("written"):
-            connection = self._begin(synchronous)
+    def _write(self, steps: Steps[Result]) -> Result:
+        with self.faults("written"):
+            connection = self.begin()
             try:
                 result = drive(connection, steps)
                 connection.execute("COMMIT")
@@ -123,22 +125,54 @@ class SqliteDatabase:
                 _undo(connection)
         return result
 
-    def _begin(self, synchronous: str) -> sqlite3.Connection:
-        connection = self._writer
+    def begin(self) -> sqlite3.Connection:
+        """A durable transaction, on the writing thread: by who has the turn."""
+        connection = self._durable
         if connection is None:
             raise StoreUnavailableError(f"{self._path.name} is not open.")
-        if synchronous != self._synchronous:
-            connection.execute(f"PRAGMA synchronous = {synchronous}")
-            self._synchronous = synchronous
         connection.execute("BEGIN IMMEDIATE")
         return connection
 
+    async def write_relaxed(
+        self, steps: Steps[Result], *, meanwhile: Callable[[], Steps[Result | None]] | None = None
+    ) -> Result:
+        """Run steps in one transaction with all others that wait for a turn, without waiting for the disk."""
+        return await self._together.run(steps, meanwhile)
+
+    async def _write_together(self, many: list[Steps[Any]]) -> list[Any] | None:
+        return await self._in_writer(self._write_each, many)
+
+    def _write_each(self, many: list[Steps[Any]]) -> list[Any] | None:
+        connection = self._relaxed
+        if connection is None:
+            raise StoreUnavailableError(f"{self._path.name} is not open.")
+        with self.faults("written"):
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+                    return None
+                raise
+            try:
+                ends = [self._end_of(connection, steps) for steps in many]
+                connection.execute("COMMIT")
+            finally:
+                _undo(connection)
+        return ends
+
+    def _end_of(self, connection: sqlite3.Connection, steps: Steps[Any]) -> Any:
+        """What steps give, or what they raise: nobody pays for another's fault."""
+        try:
+            with self.faults("written"):
+                return drive(connection, steps)
+        except Exception as error:  # noqa: BLE001  (the same)
+            return error
+
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator["SqliteTransaction"]:
-        """A transaction over several awaits. All other writers wait for its end, those of other processes too."""
+        """A transaction over several awaits. From its first statement to its end all other writers wait."""
         async with self._turn:
-            connection = await self._in_writer(self._call, self._begin, DURABLE)
-            transaction = SqliteTransaction(self, connection)
+            transaction = SqliteTransaction(self, self._in_writer)
             try:
                 yield transaction
             finally:
@@ -146,19 +180,15 @@ class SqliteDatabase:
 
     async def _in_writer(self, function: Callable[..., Result], *arguments: Any) -> Result:
         """Run on the writing thread, to its end: a cancelled caller must not let the next transaction begin inside this one."""
-        done = asyncio.get_running_loop().run_in_executor(self._writer_thread, function, *arguments)
         try:
-            return await asyncio.shield(done)
+            return await self._writing.call(function, *arguments)
         except asyncio.CancelledError:
-            await asyncio.wait((done,))
+            await self._writing.call(_nothing)  # its turn comes after that of the call
             raise
 
-    def _call(self, function: Callable[..., Result], *arguments: Any) -> Result:
-        with self._faults("written"):
-            return function(*arguments)
-
     @contextmanager
-    def _faults(self, what: str) -> Iterator[None]:
+    def faults(self, what: str) -> Iterator[None]:
+        """Say that the file is unavailable rather than what SQLite says."""
         try:
             yield
         except sqlite3.OperationalError as error:
@@ -177,47 +207,59 @@ class SqliteConnection:
 
 
 class SqliteTransaction:
-    """See `port.Transaction`."""
+    """See `port.Transaction`. It begins with its first statement: a change of threads is what costs most."""
 
-    def __init__(self, database: SqliteDatabase, connection: sqlite3.Connection) -> None:
+    def __init__(self, database: SqliteDatabase, in_writer: Callable[..., Awaitable[Any]]) -> None:
         self.connection = SqliteConnection(self)
         self._database = database
-        self._raw = connection
+        self._in_writer = in_writer
+        self._raw: sqlite3.Connection | None = None
         self._open = True
 
     async def run(self, steps: Steps[Result]) -> Result:
         """Run steps in it."""
         if not self._open:
             raise StoreUnavailableError("The transaction has ended.")
-        return await self._database._in_writer(self._database._call, drive, self._raw, steps)  # noqa: SLF001  (its own part)
+        result: Result = await self._in_writer(self._run, steps)
+        return result
+
+    def _run(self, steps: Steps[Result]) -> Result:
+        with self._database.faults("written"):
+            if self._raw is None:
+                self._raw = self._database.begin()
+            elif not self._raw.in_transaction:
+                raise StoreUnavailableError("An earlier error has undone the transaction.")
+            return drive(self._raw, steps)
 
     async def commit(self) -> None:
         """Make it last."""
-        await self._end(self._commit)
-
-    def _commit(self) -> None:
-        try:
-            self._raw.execute("COMMIT")
-        finally:
-            _undo(self._raw)
+        if self._raw is not None:
+            await self.run(_commit())
+        self._open = False
 
     async def commit_after(self, steps: Steps[None]) -> None:
         """Run steps in it, then make it last, in one go on the writing thread."""
-        await self.run(self._then_commit(steps))
+        await self.run(_then_commit(steps))
         self._open = False
-
-    def _then_commit(self, steps: Steps[None]) -> Steps[None]:
-        yield from steps
-        yield Statement("COMMIT")
 
     async def rollback(self) -> None:
         """Undo it."""
-        if self._open:
-            await self._end(lambda: _undo(self._raw))
-
-    async def _end(self, function: Callable[[], None]) -> None:
+        if self._open and self._raw is not None:
+            await self._in_writer(_undo, self._raw)
         self._open = False
-        await self._database._in_writer(self._database._call, function)  # noqa: SLF001  (its own part)
+
+
+def _commit() -> Steps[None]:
+    yield Statement("COMMIT")
+
+
+def _then_commit(steps: Steps[None]) -> Steps[None]:
+    yield from steps
+    yield from _commit()
+
+
+def _nothing() -> None:
+    """Only for its turn."""
 
 
 def drive(connection: sqlite3.Connection, steps: Steps[Result]) -> Result:

@@ -2,18 +2,21 @@
 
 import asyncio
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import httpx
 import pytest
 from starlette.applications import Starlette
+from starlette.background import BackgroundTask
 from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from starlette.routing import Mount, Route
 
 from holdfast_server.errors import NotBehindMiddlewareError, NoTransactionError
 from holdfast_server.exchange import transaction
-from holdfast_server.idempotency import StoredResponse
+from holdfast_server.idempotency import KeyedRequest, StoredResponse
 from holdfast_server.marking import idempotent, paths
-from holdfast_server.middleware import IdempotencyMiddleware
+from holdfast_server.middleware import IdempotencyMiddleware, wall_clock_ms
+from holdfast_server.stores.port import Claim
 from holdfast_server.stores.postgres import PostgresDatabase
 from holdfast_server.stores.redis import RedisKeyStore
 from holdfast_server.stores.sql_keys import POSTGRES_KEYS, SQLITE_KEYS, SqlKeyStore
@@ -41,9 +44,11 @@ class Shop:
         routes = [
             Route("/orders", self.order, methods=["POST"]),
             Route("/written", self.written, methods=["POST"]),
+            Route("/followed", self.followed, methods=["POST"]),
             Route("/long", self.long, methods=["POST"]),
             Route("/sync", self.sync, methods=["POST"]),
             Route("/plain", self.plain, methods=["POST"]),
+            Route("/parts/{part}", self.order, methods=["POST"]),
             Mount("/old", routes=[Route("/orders", self.tolerant, methods=["POST"])]),
         ]
         app = Starlette(routes=routes)
@@ -96,6 +101,19 @@ class Shop:
         return await self._work(request)
 
     @idempotent()
+    async def followed(self, request):
+        """Writes in its key's transaction, and once more when the answer is out."""
+        connection = await transaction(request)
+        await connection.execute(INSERT)
+
+        async def write_again():
+            async with self.store.transaction() as later:
+                await later.connection.execute(INSERT)
+                await later.commit()
+
+        return JSONResponse({}, 201, background=BackgroundTask(write_again))
+
+    @idempotent()
     async def long(self, _):
         """An answer over the limit, in pieces."""
         self.calls += 1
@@ -107,16 +125,16 @@ class Shop:
         return StreamingResponse(pieces(), 201, {"Content-Type": "text/plain", "Set-Cookie": "a=b"})
 
 
-def make_store(request, tmp_path, kind):
+def make_store(request, tmp_path, kind, **options):
     """A key store of a kind, and the database of its effects."""
     if kind == "redis":
-        return RedisKeyStore(request.getfixturevalue("redis_server").new_database()), None
+        return RedisKeyStore(request.getfixturevalue("redis_server").new_database(), **options), None
     if kind == "postgres":
         url = request.getfixturevalue("postgres").new_database()
         database = PostgresDatabase(url, {"keys": POSTGRES_KEYS, **EFFECTS})
     else:
         database = SqliteDatabase(tmp_path / "x.sqlite3", {"keys": SQLITE_KEYS, **EFFECTS})
-    return SqlKeyStore(database), database
+    return SqlKeyStore(database, **options), database
 
 
 @asynccontextmanager
@@ -160,6 +178,9 @@ async def test_accounts_and_paths_keep_their_keys_apart(shop_and_client):
         for user in ("mara", "jon", "mara"):
             await client.post(path, json={"user": user}, headers={"X-User": user})
     assert shop.calls == 4
+    for part in ("a", "a%3Fb", "a%23b"):
+        assert (await client.post(f"/parts/{part}")).status_code == 201
+    assert shop.calls == 7
 
 
 async def test_a_key_names_one_request(shop_and_client):
@@ -215,6 +236,42 @@ async def test_while_it_runs_others_wait_whatever_process_they_asked(shop_and_cl
         done = await first
         assert (await other.post("/orders", json={})).content == done.content
     assert shop.calls == 1
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres", "redis"])
+async def test_a_request_keeps_its_key_however_long_it_runs(request, tmp_path, kind):
+    """Its claim is renewed in good time; a claim whose holder died is taken over when the lease is over."""
+    store, _ = make_store(request, tmp_path, kind, lease_ms=600)
+    renewals: asyncio.Queue[bool] = asyncio.Queue()
+    renew, begin = store.renew, store.begin
+    claims = []
+
+    async def noted_renewal(claim, *, now_ms):
+        still_ours = await renew(claim, now_ms=now_ms)
+        renewals.put_nowait(still_ours)
+        return still_ours
+
+    async def noted_claim(asked, *, now_ms):
+        outcome = await begin(asked, now_ms=now_ms)
+        claims.append(asked)
+        return outcome
+
+    store.renew, store.begin = noted_renewal, noted_claim
+    async with open_shop(store) as (shop, client):
+        shop.go_on.clear()
+        first = asyncio.create_task(client.post("/orders", json={}))
+        for _ in range(4):  # three make a lease
+            assert await renewals.get()
+        assert (await client.post("/orders", json={})).status_code == 409
+        shop.go_on.set()
+        assert (await first).json()["call"] == 1
+        asked = replace(claims[0], key="dead")
+        assert isinstance(await begin(asked, now_ms=wall_clock_ms()), Claim)
+        headers = {"Idempotency-Key": "dead"}
+        assert (await client.post("/orders", json={}, headers=headers)).status_code == 409
+        while (answer := await client.post("/orders", json={}, headers=headers)).status_code == 409:
+            pass
+        assert answer.json()["call"] == 2
 
 
 @pytest.mark.parametrize("status", [401, 408, 425, 429, 500, 503])
@@ -310,6 +367,39 @@ async def test_what_an_endpoint_writes_commits_with_its_key(request, tmp_path, k
         assert (answer.status_code, answer.content) == (201, b"the other's")
         assert answer.headers["idempotency-replayed"] == "true"
         assert await effects() == 1
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+async def test_a_request_that_is_cancelled_while_it_claims_leaves_its_key_free(request, tmp_path, kind):
+    """Wherever on its way it was: nobody waits for a lease."""
+    store, _ = make_store(request, tmp_path, kind)
+    await store.open()
+    asked = KeyedRequest("POST /orders", "k", "fingerprint")
+    for steps in range(12):
+        claiming = asyncio.create_task(store.begin(asked, now_ms=0))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        claiming.cancel()
+        (outcome,) = await asyncio.gather(claiming, return_exceptions=True)
+        if isinstance(outcome, Claim):
+            await store.release(outcome)
+        claim = await store.begin(asked, now_ms=0)
+        assert isinstance(claim, Claim)
+        await store.release(claim)
+    await store.close()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+async def test_what_follows_the_answer_does_not_hold_its_transaction(request, tmp_path, kind):
+    """The transaction ends before the answer goes out: a background task may write."""
+    store, database = make_store(request, tmp_path, kind)
+
+    def count():
+        return (yield Statement("SELECT count(*) FROM effects"))
+
+    async with open_shop(store) as (_, client), asyncio.timeout(20):
+        assert (await client.post("/followed")).status_code == 201
+        assert await database.read(count()) == [(2,)]
 
 
 async def test_mistakes_of_the_app_are_named(request, tmp_path):

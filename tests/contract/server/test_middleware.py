@@ -124,14 +124,18 @@ async def test_a_database_that_cannot_write_is_503(orders, client):
     def run(sql):
         return (yield Statement(sql))
 
-    def limit_pages():
-        ((pages,),) = yield Statement("PRAGMA page_count")
-        yield Statement(f"PRAGMA max_page_count = {pages}")
-        # Fill what the file has left, so that the next row needs a page.
+    def fill():
+        """What the file has left, so that the next row needs a page."""
         yield Statement("INSERT INTO holdfast_keys VALUES ('', '', '', '', 0, 0, 0, '[]', zeroblob(500))")
+        ((pages,),) = yield Statement("PRAGMA page_count")
+        return pages
+
+    async def limit(pages: int) -> None:
+        for write in (database.write, database.write_relaxed):
+            await write(run(f"PRAGMA max_page_count = {pages}"))
 
     database = orders.keys._database
-    await database.write(limit_pages())
+    await limit(await database.write(fill()))
     orders.go_on.set()
     answers = [
         await client.post("/orders", json={"n": n}, headers={"Idempotency-Key": f"{n:0>250}"}) for n in range(40)
@@ -139,5 +143,5 @@ async def test_a_database_that_cannot_write_is_503(orders, client):
     refused = answers[-1]
     assert (refused.status_code, refused.json()["type"]) == (503, "urn:holdfast:problem:unavailable")
     assert refused.headers["retry-after"] == "5"
-    await database.write(run("PRAGMA max_page_count = 100000"))
+    await limit(100_000)
     assert (await client.post("/orders", json={"n": 39}, headers={"Idempotency-Key": f"{39:0>250}"})).status_code == 201

@@ -114,8 +114,7 @@ async def test_a_commit_waits_for_the_disk(database):
     def pragmas(connection):
         return [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")]
 
-    connection = database._writer
-    assert await asyncio.get_running_loop().run_in_executor(database._writer_thread, pragmas, connection) == ["wal", 2]
+    assert await database._in_writer(pragmas, database._durable) == ["wal", 2]
 
 
 async def test_a_change_that_fails_half_way_changes_nothing(database):
@@ -148,6 +147,48 @@ async def test_a_transaction_over_several_awaits_is_whole_or_absent(database):
         await transaction.connection.execute(KEY)
 
 
+async def test_relaxed_writes_that_wait_together_fail_apart(database):
+    """They take one turn: what fails, or whose caller went away, harms none of the others."""
+    count = "SELECT count(*) FROM holdfast_keys"
+    async with database.transaction():
+        texts = [KEY, KEY.replace("'key'", "'other'"), KEY, "DELETE FROM nothing", count]
+        waiting = [asyncio.create_task(database.write_relaxed(sql(text))) for text in texts]
+        await asyncio.sleep(0)
+        waiting[1].cancel()
+    ends = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(end) for end in ends[:4]] == [
+        list,
+        asyncio.CancelledError,
+        sqlite3.IntegrityError,
+        StoreUnavailableError,
+    ]
+    assert ends[4] == await database.read(sql(count))
+
+
+async def test_who_waits_for_others_is_answered_by_what_is_known(database, tmp_path):
+    """A transaction of this process or another takes its time: a look goes past it; the write is not made any more."""
+    other = SqliteDatabase(tmp_path / "data" / "x.sqlite3", SQLITE_SCHEMA)
+    await other.open()
+    count = "SELECT count(*) FROM holdfast_keys"
+    async with database.transaction() as transaction:
+        await transaction.connection.execute(KEY)
+        for waits in (database, other):
+            assert await waits.write_relaxed(sql(KEY), meanwhile=lambda: sql(count)) == [(0,)]
+    assert await database.read(sql(count)) == [(0,)]
+    await other.close()
+
+
+async def test_opening_it_again_is_harmless(tmp_path):
+    """An app and the middleware may both open the database; closing leaves one file."""
+    path = tmp_path / "twice.sqlite3"
+    database = SqliteDatabase(path, SQLITE_SCHEMA)
+    await database.open()
+    await database.open()
+    await database.close()
+    await database.close()
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
 async def test_readers_cannot_write(database):
     """A query that would write is refused by the database itself."""
     with pytest.raises(StoreUnavailableError):
@@ -174,9 +215,12 @@ async def test_a_database_that_another_holds_is_unavailable(database, monkeypatc
     monkeypatch.setattr(store, "BUSY_MS", 10)
     hurried = SqliteDatabase(tmp_path / "data" / "x.sqlite3", SQLITE_SCHEMA)
     await hurried.open()
-    async with database.transaction():
+    async with database.transaction() as transaction:
+        await transaction.connection.execute(KEY)
         with pytest.raises(StoreUnavailableError, match="locked"):
             await hurried.write(sql("DELETE FROM inspections"))
+        with pytest.raises(StoreUnavailableError, match="Another process"):
+            await hurried.write_relaxed(sql("DELETE FROM inspections"))
     await hurried.write(sql("DELETE FROM inspections"))
     await hurried.close()
 
