@@ -25,26 +25,23 @@ def free_port() -> int:
         return port
 
 
-class Server:
-    """`holdfast serve` as a child process. Use it as a context manager, or call `start` and `stop`.
+class Program:
+    """A web server as a child process. Use it as a context manager, or call `start` and `stop`.
 
     Args:
-        data: the data folder; what is in it survives stop, kill and start.
-        dist: the folder of the built app. Set `server.dist` before a `start` to serve another build at the same address.
-        host: the address to listen on; "0.0.0.0" makes it reachable under other host names as well.
-        options: further options of `holdfast serve`.
-        port: a fixed port; by default a free one, which it keeps for all its life.
+        arguments: of Python; the address they name is `port`'s.
+        log: a file for what it says.
+        port: where it listens.
+        environment: of the process, beside this one's.
     """
 
     def __init__(
-        self, data: Path, dist: Path, *, host: str = "127.0.0.1", options: tuple[str, ...] = (), port: int = 0
+        self, arguments: list[str], *, log: Path, port: int, environment: dict[str, str] | None = None
     ) -> None:
-        self.data = data
-        self.dist = dist
-        self.host = host
-        self.options = options
-        self.port = port or free_port()
-        self.log = data.with_name(f"{data.name}-server-{self.port}.log")
+        self.port = port
+        self.log = log
+        self._arguments = arguments
+        self._environment = environment or {}
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -57,18 +54,21 @@ class Server:
         """Whether the process is there."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def arguments(self) -> list[str]:
+        """What Python is told at the next start."""
+        return self._arguments
+
     def start(self) -> Self:
         """Start it and wait until it answers. Does nothing while it runs."""
         if self.running:
             return self
         folders = [str(ROOT / name) for name in ("pyodide_modules", "server")]
         path = os.pathsep.join([*folders, str(ROOT), os.environ.get("PYTHONPATH", "")])
-        command = [sys.executable, "-m", "holdfast_server", "serve", "--host", self.host, "--port", str(self.port)]
-        folder_options = ["--data", str(self.data), "--dist", str(self.dist)]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*command, *folder_options, *self.options],
-                env={**os.environ, "PYTHONPATH": path},
+                [sys.executable, *self.arguments],
+                env={**os.environ, **self._environment, "PYTHONPATH": path},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -123,3 +123,31 @@ class Server:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+class Server(Program):
+    """`holdfast serve` as a child process.
+
+    Args:
+        data: the data folder; what is in it survives stop, kill and start.
+        dist: the folder of the built app. Set `server.dist` before a `start` to serve another build at the same address.
+        host: the address to listen on; "0.0.0.0" makes it reachable under other host names as well.
+        options: further options of `holdfast serve`.
+        port: a fixed port; by default a free one, which it keeps for all its life.
+    """
+
+    def __init__(
+        self, data: Path, dist: Path, *, host: str = "127.0.0.1", options: tuple[str, ...] = (), port: int = 0
+    ) -> None:
+        port = port or free_port()
+        super().__init__([], log=data.with_name(f"{data.name}-server-{port}.log"), port=port)
+        self.data = data
+        self.dist = dist
+        self.host = host
+        self.options = options
+
+    @property
+    def arguments(self) -> list[str]:
+        """What Python is told at the next start."""
+        command = ["-m", "holdfast_server", "serve", "--host", self.host, "--port", str(self.port)]
+        return [*command, "--data", str(self.data), "--dist", str(self.dist), *self.options]

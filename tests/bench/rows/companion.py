@@ -1,20 +1,16 @@
 """What keys cost: time per request of an app that writes one row, with the middleware and without, over each store."""
 
 import asyncio
-import os
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from uuid import uuid4
 
 from tests.bench.table import Line, Side, row
 from tests.bench.workshop import Workshop
 from tests.support.databases import running_postgres, running_redis
-from tests.support.server import ROOT, free_port
-from tests.support.waiting import until
+from tests.support.shop import COMMITTED, shop
 
 REQUESTS = 400
 CLIENTS = 8
@@ -25,56 +21,42 @@ KEPT = {"sqlite": 0.7, "postgres": 0.0, "redis": 0.0}
 
 @row
 def companion(workshop: Workshop) -> list[Line]:
-    """Both sides write the same row durably to the same database; with keys in Redis that is SQLite."""
+    """Both sides write the same row durably to a database of the same kind; with keys in Redis that is SQLite."""
     return measured(workshop.rounds)
 
 
 def measured(rounds: int) -> list[Line]:
     """The lines, from so many rounds of each side in turn."""
-    lines = []
     with running_postgres() as postgres, running_redis() as redis:
-        for store, url in (("sqlite", ""), ("postgres", postgres.new_database()), ("redis", redis.new_database())):
-            sides: dict[bool, list[float]] = {True: [], False: []}
-            with tempfile.TemporaryDirectory() as folder:
-                for _ in range(rounds):
-                    for keyed in (True, False):
-                        with _app(store, url, folder, keyed=keyed) as port:
-                            sides[keyed].append(asyncio.run(_microseconds_a_request(port)))
-            lines.append(
-                Line(
-                    what=f"companion on {store}, a request that writes",
-                    unit="us",
-                    ours=Side(name="with keys", values=sides[True]),
-                    other=Side(name="without", values=sides[False]),
-                    at_least=KEPT[store],
-                )
-            )
-    return lines
+        return [
+            _line("sqlite", rounds, keys=COMMITTED),
+            _line("postgres", rounds, keys=COMMITTED, databases=[postgres.new_database(), postgres.new_database()]),
+            _line("redis", rounds, keys=redis.new_database()),
+        ]
 
 
-@contextmanager
-def _app(store: str, url: str, folder: str, *, keyed: bool) -> Iterator[int]:
-    port = free_port()
-    settings = {"BENCH_STORE": store, "BENCH_URL": url, "BENCH_FOLDER": folder, "BENCH_KEYED": str(int(keyed))}
-    path = os.pathsep.join(str(part) for part in (ROOT / "pyodide_modules", ROOT / "server", ROOT))
-    command = [sys.executable, "-m", "uvicorn", "tests.bench.companion_app:create", "--factory", "--port", str(port)]
-    process = subprocess.Popen(
-        [*command, "--log-level", "warning", "--no-access-log"], env={**os.environ, **settings, "PYTHONPATH": path}
+def _line(store: str, rounds: int, *, keys: str, databases: list[str] | None = None) -> Line:
+    """Each side has a database of its own, so that neither writes the other's pages to disk; both apps live all the time."""
+    ours, other = databases or ["", ""]
+    with_keys: list[float] = []
+    without: list[float] = []
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        shop(Path(folder), ours, keys=keys) as keyed,
+        shop(Path(folder), other, keys="") as bare,
+        ThreadPoolExecutor(1) as thread,  # Playwright's loop runs in this one
+    ):
+        for number in range(rounds):
+            turns = [(keyed.port, with_keys), (bare.port, without)]
+            for port, values in turns if number % 2 else reversed(turns):
+                values.append(thread.submit(asyncio.run, _microseconds_a_request(port)).result())
+    return Line(
+        what=f"companion on {store}, a request that writes",
+        unit="us",
+        ours=Side(name="with keys", values=with_keys),
+        other=Side(name="without", values=without),
+        at_least=KEPT[store],
     )
-    try:
-        until(lambda: asyncio.run(_answers(port)), "an answer of the app")
-        yield port
-    finally:
-        process.terminate()
-        process.wait()
-
-
-async def _answers(port: int) -> bool:
-    try:
-        await _send(port, 1)
-    except OSError:
-        return False
-    return True
 
 
 async def _microseconds_a_request(port: int) -> float:
