@@ -107,7 +107,7 @@ def _create(sent: Document) -> Document:
         (400, 401, 409, 413, 415, 422, 503),
         parameters=[
             _parameter("Idempotency-Key", "header", _KEY, required=True),
-            _parameter("Holdfast-Account", "header", {"type": "string", "pattern": "^([!-~]([ -~]{0,98}[!-~])?)?$"}),
+            _parameter("Holdfast-Account", "header", _TEXT),
         ],
         requestBody={"required": True, "content": content},
     )
