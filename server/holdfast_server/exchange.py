@@ -238,7 +238,6 @@ class Exchange:
                 return
         elif transaction is not None:
             await transaction.commit()
-        await self._end_writing()  # before the answer goes out, and what the app does after it
         self._passes = True
         for message in (self._start, *self._chunks):
             await self._send(message)

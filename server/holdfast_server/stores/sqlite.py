@@ -95,6 +95,8 @@ class SqliteDatabase:
         return await self._reading.call(self._read, steps)
 
     def _read(self, steps: Steps[Result]) -> Result:
+        if self._durable is None:
+            raise StoreUnavailableError(f"{self._path.name} is not open.")
         connection = self._readers.get()
         try:
             with self.faults("read"):
@@ -171,12 +173,12 @@ class SqliteDatabase:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator["SqliteTransaction"]:
         """A transaction over several awaits. From its first statement to its end all other writers wait."""
-        async with self._turn:
-            transaction = SqliteTransaction(self, self._in_writer)
-            try:
-                yield transaction
-            finally:
-                await transaction.rollback()
+        await self._turn.acquire()
+        transaction = SqliteTransaction(self, self._in_writer, self._turn.release)
+        try:
+            yield transaction
+        finally:
+            await transaction.rollback()
 
     async def _in_writer(self, function: Callable[..., Result], *arguments: Any) -> Result:
         """Run on the writing thread, to its end: a cancelled caller must not let the next transaction begin inside this one."""
@@ -209,10 +211,13 @@ class SqliteConnection:
 class SqliteTransaction:
     """See `port.Transaction`. It begins with its first statement: a change of threads is what costs most."""
 
-    def __init__(self, database: SqliteDatabase, in_writer: Callable[..., Awaitable[Any]]) -> None:
+    def __init__(
+        self, database: SqliteDatabase, in_writer: Callable[..., Awaitable[Any]], over: Callable[[], None]
+    ) -> None:
         self.connection = SqliteConnection(self)
         self._database = database
         self._in_writer = in_writer
+        self._over = over
         self._raw: sqlite3.Connection | None = None
         self._open = True
 
@@ -235,18 +240,26 @@ class SqliteTransaction:
         """Make it last."""
         if self._raw is not None:
             await self.run(_commit())
-        self._open = False
+        self._end()
 
     async def commit_after(self, steps: Steps[None]) -> None:
         """Run steps in it, then make it last, in one go on the writing thread."""
         await self.run(_then_commit(steps))
-        self._open = False
+        self._end()
 
     async def rollback(self) -> None:
         """Undo it."""
-        if self._open and self._raw is not None:
-            await self._in_writer(_undo, self._raw)
-        self._open = False
+        try:
+            if self._open and self._raw is not None:
+                await self._in_writer(_undo, self._raw)
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        """Let others write, whatever the caller does next."""
+        if self._open:
+            self._open = False
+            self._over()
 
 
 def _commit() -> Steps[None]:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -58,13 +59,13 @@ class Together:
     async def _take_turn(self) -> None:
         turn = asyncio.ensure_future(self._turn.acquire())
         while not (await asyncio.wait((turn,), timeout=PATIENCE_SECONDS))[0]:
-            await _look(self._read, self._waiting)
+            with suppress(StoreUnavailableError):  # then the write tells
+                await _look(self._read, self._waiting)
         waiting, self._waiting = self._waiting, []
         try:
             await self._write_all(waiting)
         except Exception as error:  # noqa: BLE001  (it belongs to those who wait)
-            for one in _still(waiting):
-                one.done.set_exception(error)
+            _settle(waiting, [error] * len(waiting))
         finally:
             self._turn.release()
 
@@ -83,14 +84,20 @@ class Together:
 
 
 async def _look(read: Callable[[Steps[Any]], Awaitable[Any]], waiting: list[_Waiting]) -> None:
-    for one in _still(waiting):
-        if one.meanwhile is not None:
-            try:
-                found = await read(one.meanwhile())
-            except Exception as error:  # noqa: BLE001  (it belongs to who waits)
-                found = error
-            if found is not None:
-                _settle([one], [found])
+    """Ask for all at once what each would like to know meanwhile."""
+    asking = [(one, one.meanwhile()) for one in _still(waiting) if one.meanwhile is not None]
+    if not asking:
+        return
+    for (one, _), found in zip(asking, await read(_all([steps for _, steps in asking])), strict=True):
+        if found is not None:
+            _settle([one], [found])
+
+
+def _all(many: list[Steps[Any]]) -> Steps[list[Any]]:
+    found = []
+    for steps in many:
+        found.append((yield from steps))  # noqa: PERF401  (a comprehension cannot yield)
+    return found
 
 
 def _still(waiting: list[_Waiting]) -> list[_Waiting]:
