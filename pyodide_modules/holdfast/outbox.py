@@ -6,6 +6,7 @@ An `Outbox` is described at import and opened on ports later, so that the same m
 from __future__ import annotations
 
 import asyncio
+import re
 from base64 import b64encode
 from contextlib import suppress
 from dataclasses import replace
@@ -63,6 +64,8 @@ REDRIVE_LIMIT = 10_000
 """Failed jobs that one `retry_all` sends again at most."""
 
 
+_OWN_PATH = re.compile(r"/([^/].*)?")
+
 Wake = Literal["person", "wake", "timer"]
 
 
@@ -96,11 +99,15 @@ class Outbox(Registry):
                 and put aside, and the age of the oldest (transactions/reporting.py). Nobody is told without it.
 
         Raises:
-            InvalidOptionError: no name, or a version that is no whole number.
+            InvalidOptionError: no name, a version that is no whole number, or reports to another origin.
         """
         super().__init__()
         check_text("name", name)
         check_whole_number("app_version", app_version, least=0)
+        if reports is not None and not _OWN_PATH.fullmatch(str(reports)):
+            raise InvalidOptionError(
+                f"reports takes a path of our own origin, such as '/api/metrics'; not {reports!r}."
+            )
         self.name = name
         self.app_version = app_version
         self.retention = retention or Retention()

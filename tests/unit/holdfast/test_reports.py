@@ -3,7 +3,9 @@
 import asyncio
 from typing import Any
 
-from holdfast import Outbox
+import pytest
+
+from holdfast import InvalidOptionError, Outbox
 from holdfast.reports import CALM_MS, Reporter
 from holdfast.testing import answer_with
 from holdfast.transactions.reporting import EVERY_MS
@@ -123,6 +125,15 @@ async def test_a_server_that_is_away_or_wants_silence_is_not_told() -> None:
     desk.may_tell = True
     await drained(device, outbox)
     assert desk.numbers() == [(0, 0, 0, 0)]
+
+
+@pytest.mark.parametrize("reports", ["", "api/metrics", "//other.example/", "https://other.example/", 7, True])
+def test_reports_stay_on_our_own_origin(reports: Any) -> None:
+    """A path, or nothing at all."""
+    with pytest.raises(InvalidOptionError, match="reports takes a path"):
+        Outbox("test", app_version=1, reports=reports)
+    assert Outbox("test", app_version=1, reports="/api/metrics").reports == "/api/metrics"
+    assert Outbox("test", app_version=1).reports is None
 
 
 async def test_a_report_that_nobody_answers_holds_nothing_up() -> None:
