@@ -32,7 +32,7 @@ round, on a profile on disk. A figure is the median of {rounds} rounds, with the
 Holdfast is the faster side. The contenders are in [tests/bench/contenders](../tests/bench/contenders), each with a note on what it does and
 what favours it. Other machines give other times; ratios are what lasts.
 
-Measured {date} on {machine}.
+Measured {date} on {machine}. Load average in its last five minutes: {load:.1f}; the bench alone makes about 2.
 """
 
 
@@ -40,7 +40,11 @@ def main() -> None:
     """Write the page and its plots."""
     facts = json.loads(FIGURES.read_text())
     PLOTS.mkdir(exist_ok=True)
-    parts = [INTRODUCTION.format(rounds=facts["rounds"], date=facts["measured_at"][:10], machine=machine())]
+    parts = [
+        INTRODUCTION.format(
+            rounds=facts["rounds"], date=facts["measured_at"][:10], machine=machine(), load=facts["load_average"]
+        )
+    ]
     budgets = [(row, line) for row, line in _lines(facts) if line.met is not None]
     parts.append("## Budgets\n\n" + _budgets([line for _, line in budgets]))
     growths = [Growth(**{name: one[name] for name in ("what", "unit", "sizes", "costs")}) for one in facts["growths"]]

@@ -6,6 +6,7 @@ here knows what is measured.
 
 import json
 import math
+import os
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -184,6 +185,7 @@ class Table:
         facts = {
             "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "machine": platform.platform(),
+            "load_average": os.getloadavg()[1],
             "rounds": self.rounds,
             "lines": [{"row": row, **line.as_data()} for row, line in self.lines],
             "growths": [

@@ -134,6 +134,24 @@ async def transactions_do_not_interleave(place):
     assert sorted(numbers) == list(range(1, 51))
 
 
+async def one_that_fails_among_many_at_once_fails_alone(place):
+    """Each of the others has its own result, and the order in which they were asked for."""
+
+    @transaction("things", durability="strict")
+    def add(number):
+        before = yield Count("things")
+        yield Put("things", {"id": number})
+        if number == 3:
+            raise LookupError("no")
+        return before
+
+    store = place.open(SCHEMA)
+    results = await asyncio.gather(*(store.run(add(number)) for number in range(6)), return_exceptions=True)
+    assert [result for result in results if isinstance(result, int)] == [0, 1, 2, 3, 4]
+    assert isinstance(results[3], LookupError)
+    assert await ids(store) == [0, 1, 2, 4, 5]
+
+
 async def one_transaction_can_be_part_of_another(place):
     """Both commit together or not at all."""
 
@@ -494,6 +512,7 @@ PROMISES = [
     nothing_is_stored_if_the_steps_raise,
     nothing_is_stored_if_the_steps_raise_at_once,
     transactions_do_not_interleave,
+    one_that_fails_among_many_at_once_fails_alone,
     one_transaction_can_be_part_of_another,
     keys_sort_numbers_before_strings,
     compound_keys_sort_part_by_part,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import js
 from pyodide.ffi import JsException, create_once_callable, create_proxy
 
+from holdfast.commits import GroupCommit
 from holdfast.errors import NewerStorageError, NotUniqueError, StorageClosedError, StorageError, StorageFullError
 from holdfast.schema import MIGRATIONS
 from holdfast.storage import Count, Delete, Get, GetAll, KeyRange, Migration, ObjectStore, Put, schema_of
@@ -37,9 +38,10 @@ class IndexedDBStore:
         self._schema = schema_of(migrations)
         self._opening: _Opening | None = None
         self._asked_to_keep = False
+        self._writers = GroupCommit(self._surely)
 
     async def run(self, transaction: Transaction[T]) -> T:
-        """Run it and return its result after `complete`.
+        """Run it and return its result after `complete`; writers that come at the same time share a commit (commits.py).
 
         A connection that turns out to be dead when the transaction begins (Safari drops those of background tabs, an
         upgrade in another tab closes them) is opened anew, once: nothing of it had been done yet.
@@ -49,6 +51,12 @@ class IndexedDBStore:
         """
         if transaction.durability == "strict" and "jobs" in transaction.stores:
             self._ask_to_keep()
+        if transaction.durability is None:
+            return await self._surely(transaction)
+        return await self._writers.run(transaction)
+
+    async def _surely(self, transaction: Transaction[T]) -> T:
+        """Once more where the first try met a dead connection or a full disk."""
         try:
             return await self._once(transaction)
         except StorageClosedError:
@@ -125,6 +133,8 @@ class _Opening:
             StorageClosedError: not yet, because of another tab, or because the browser does not answer.
             StorageFullError, NewerStorageError: not at all.
         """
+        if self._db.done():
+            return self._db.result()
         told = asyncio.ensure_future(self._told.wait())
         try:
             await asyncio.wait((self._db, told), timeout=OPEN_MS / 1_000, return_when=asyncio.FIRST_COMPLETED)

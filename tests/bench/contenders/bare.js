@@ -24,12 +24,13 @@ export const open = async () => {
   const tx = original.transaction(WRITTEN);
   const shapes = WRITTEN.map((name) => {
     const store = tx.objectStore(name);
-    return { name, keyPath: store.keyPath, indexes: Array.from(store.indexNames, (index) => [index, store.index(index).keyPath]) };
+    const indexes = Array.from(store.indexNames, (index) => store.index(index));
+    return { name, keyPath: store.keyPath, indexes: indexes.map(({ name: index, keyPath, unique }) => ({ index, keyPath, unique })) };
   });
   db = await connected(COPY, (made) => {
     for (const { name, keyPath, indexes } of shapes) {
       const copy = made.createObjectStore(name, { keyPath });
-      for (const [index, fields] of indexes) copy.createIndex(index, fields);
+      for (const { index, keyPath: fields, unique } of indexes) copy.createIndex(index, fields, { unique });
     }
   });
   original.close();

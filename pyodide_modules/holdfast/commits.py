@@ -1,0 +1,98 @@
+"""Group commit: transactions that ask to write while another of their kind is being committed share the next commit.
+
+What a commit costs is mostly the wait for the disk, and many writers can wait for it together. Each still runs as one
+atomic step, in the order in which it came, and hears of its own result or error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from holdfast.storage import Transaction
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from holdfast.storage import Durability, Steps
+
+    Kind = tuple[tuple[str, ...], Durability | None]
+
+T = TypeVar("T")
+
+TOGETHER = 100
+"""Transactions that share a commit at most: nobody else can write while they run."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    transaction: Transaction[Any]
+    result: asyncio.Future[Any]
+
+
+class GroupCommit:
+    """Runs transactions by `run`, those of the same object stores and durability in groups."""
+
+    def __init__(self, run: Callable[[Transaction[Any]], Awaitable[Any]]) -> None:
+        self._run = run
+        self._waiting: dict[Kind, list[_Waiting]] = {}
+        """By kind, for those kinds of which one is being committed."""
+        self._groups: set[asyncio.Task[None]] = set()
+
+    async def run(self, transaction: Transaction[T]) -> T:
+        """Run it, alone or with others, and return its result after the commit. Raises what `run` raises for it."""
+        kind = (transaction.stores, transaction.durability)
+        waiting = self._waiting.get(kind)
+        if waiting is None:
+            self._waiting[kind] = []
+            try:
+                alone: T = await self._run(transaction)
+                return alone
+            finally:
+                self._go_on(kind)
+        mine = _Waiting(transaction, asyncio.get_running_loop().create_future())
+        waiting.append(mine)
+        # Shielded: it is done whatever happens to who waits for it, as it would be alone.
+        shared: T = await asyncio.shield(mine.result)
+        return shared
+
+    def _go_on(self, kind: Kind) -> None:
+        """The next group of this kind, if somebody waits."""
+        waiting = self._waiting[kind]
+        if not waiting:
+            del self._waiting[kind]
+            return
+        group, self._waiting[kind] = waiting[:TOGETHER], waiting[TOGETHER:]
+        task = asyncio.ensure_future(self._commit(kind, group))
+        self._groups.add(task)
+        task.add_done_callback(self._groups.discard)
+
+    async def _commit(self, kind: Kind, group: list[_Waiting]) -> None:
+        try:
+            results = await self._run(_together([waiting.transaction for waiting in group]))
+        except Exception:  # noqa: BLE001  (each hears of its own below)
+            # Nothing was stored. Alone, each finds out whether it was to blame.
+            await asyncio.gather(*(self._alone(waiting) for waiting in group))
+        else:
+            for waiting, result in zip(group, results, strict=True):
+                waiting.result.set_result(result)
+        finally:
+            self._go_on(kind)
+
+    async def _alone(self, waiting: _Waiting) -> None:
+        try:
+            waiting.result.set_result(await self._run(waiting.transaction))
+        except Exception as error:  # noqa: BLE001  (it is for who asked)
+            waiting.result.set_exception(error)
+
+
+def _together(transactions: list[Transaction[Any]]) -> Transaction[list[Any]]:
+    def steps() -> Steps[list[Any]]:
+        results = []
+        for transaction in transactions:
+            results.append((yield from transaction))  # noqa: PERF401  (a comprehension cannot yield)
+        return results
+
+    first = transactions[0]
+    return Transaction(" and ".join({one.name: None for one in transactions}), first.stores, first.durability, steps)
