@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from holdfast.errors import StorageError
+from holdfast.held import HeldLock
 from holdfast.transactions.gating import drop_lease, take_lease
 
 if TYPE_CHECKING:
@@ -22,23 +23,6 @@ RENEW_MS = 5_000
 POLL_MS = 1_000
 
 
-class HeldLease:
-    """A lease while it is held. It counts as stolen: the holder before may be slow, not gone."""
-
-    stolen = True
-
-    def __init__(self) -> None:
-        self._callbacks: list[Callable[[], object]] = []
-
-    def on_lost(self, callback: Callable[[], object]) -> None:
-        self._callbacks.append(callback)
-
-    def lose(self) -> None:
-        """Tell the holder that somebody else has it now."""
-        for callback in self._callbacks:
-            callback()
-
-
 class LeaseLocks:
     """The `Locks` port on a store."""
 
@@ -48,13 +32,13 @@ class LeaseLocks:
         self._entropy = entropy
 
     @asynccontextmanager
-    async def hold(self, name: str, stale: Callable[[], Awaitable[bool]]) -> AsyncIterator[HeldLease]:  # noqa: ARG002
+    async def hold(self, name: str, stale: Callable[[], Awaitable[bool]]) -> AsyncIterator[HeldLock]:  # noqa: ARG002
         """Wait until the lease is free or over, then hold it. `stale` is not asked: the lease itself says it."""
         name = f"lease:{name}"
         holder = self._entropy.uuid()
         while not await self._store.run(take_lease(name, holder, LEASE_MS, self._clock.now())):
             await self._clock.sleep(POLL_MS)
-        lease = HeldLease()
+        lease = HeldLock(stolen=True)  # the holder before may be slow, not gone
         renewal = asyncio.ensure_future(self._renew(name, holder, lease))
         try:
             yield lease
@@ -63,7 +47,7 @@ class LeaseLocks:
             with suppress(StorageError):  # then it ends by itself
                 await self._store.run(drop_lease(name, holder))
 
-    async def _renew(self, name: str, holder: str, lease: HeldLease) -> None:
+    async def _renew(self, name: str, holder: str, lease: HeldLock) -> None:
         while True:
             await self._clock.sleep(RENEW_MS)
             try:

@@ -148,7 +148,7 @@ class Lock(Protocol):
     """It was taken from a holder that no longer answered, which may still believe that it holds it."""
 
     def on_lost(self, callback: Callable[[], object]) -> None:
-        """Call back once if somebody steals it from us."""
+        """Call back once if somebody steals it from us; at once if that has happened already."""
         ...
 
 

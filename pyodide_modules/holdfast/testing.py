@@ -18,6 +18,7 @@ from collections import defaultdict, deque
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+from holdfast.held import HeldLock
 from holdfast.memory import MemoryStore
 from holdfast.ports import Answer, InboxEntry, Ports
 
@@ -166,29 +167,20 @@ def answer_with(status: int, problem: dict[str, Any] | None = None, **headers: s
     return answer
 
 
-class _MemoryLock:
-    def __init__(self, *, stolen: bool) -> None:
-        self.stolen = stolen
-        self.callbacks: list[Callable[[], object]] = []
-
-    def on_lost(self, callback: Callable[[], object]) -> None:
-        self.callbacks.append(callback)
-
-
 class MemoryLocks:
     """Locks shared by all contexts of a test."""
 
     def __init__(self) -> None:
-        self._held: dict[str, _MemoryLock] = {}
+        self._held: dict[str, HeldLock] = {}
         self._waiting: dict[str, deque[asyncio.Future[None]]] = defaultdict(deque)
 
     @asynccontextmanager
-    async def hold(self, name: str, stale: Callable[[], Awaitable[bool]]) -> AsyncIterator[_MemoryLock]:  # noqa: ARG002
+    async def hold(self, name: str, stale: Callable[[], Awaitable[bool]]) -> AsyncIterator[HeldLock]:  # noqa: ARG002
         while name in self._held:
             turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting[name].append(turn)
             await turn
-        lock = self._held[name] = _MemoryLock(stolen=False)
+        lock = self._held[name] = HeldLock(stolen=False)
         try:
             yield lock
         finally:
@@ -199,8 +191,7 @@ class MemoryLocks:
         """Take the lock from its holder, as a tab does that waited for a frozen one."""
         lock = self._held[name]
         self._free(name)
-        for callback in lock.callbacks:
-            callback()
+        lock.lose()
 
     def _free(self, name: str) -> None:
         del self._held[name]

@@ -120,6 +120,19 @@ async def a_robbed_holder_hears_of_it_once(place):
     await second.leave()
 
 
+async def who_asks_too_late_hears_of_it_at_once(place):
+    """A tab that thaws may have been robbed before it could say whom to call."""
+    first = Visit(place.locks())
+    await place.until(lambda: first.inside)
+    thief = await place.steal("a")
+    await place.until(lambda: first.lost)
+    late = []
+    first.lock.on_lost(lambda: late.append("heard"))
+    assert late == ["heard"]
+    await first.leave()
+    thief()
+
+
 async def a_holder_that_leaves_by_itself_was_not_robbed(place):
     """`on_lost` is for theft alone."""
     first = Visit(place.locks())
@@ -159,6 +172,7 @@ PROMISES = [
     a_holder_that_is_cancelled_frees_the_lock,
     who_stops_waiting_never_gets_the_lock,
     a_robbed_holder_hears_of_it_once,
+    who_asks_too_late_hears_of_it_at_once,
     a_holder_that_leaves_by_itself_was_not_robbed,
     a_living_holder_is_never_robbed,
 ]

@@ -23,13 +23,16 @@ class Held:
         self.context = context
         self.stolen = stolen
         self.since = since
-        self.lost = False
+        self.told = False
         self._callbacks: list[Callable[[], object]] = []
 
     def on_lost(self, callback: Callable[[], object]) -> None:
         self._callbacks.append(callback)
+        if self.told:
+            callback()
 
     def lose(self) -> None:
+        self.told = True
         for callback in self._callbacks:
             callback()
 
@@ -62,7 +65,6 @@ class LockService:
         robbed = self.held.pop(name, None)
         if robbed is not None:
             self.device.note(robbed.context.name, f"is robbed of {name}" + (f" by {context.name}" if context else ""))
-            robbed.lost = True
             self.device.loop.after(0, self._tell, robbed, name, owner=robbed.context)
             if robbed.context.frozen:  # it comes back at the worst of moments
                 self.device.comebacks.append(robbed.context)

@@ -9,28 +9,14 @@ from typing import TYPE_CHECKING, Any
 import js
 from pyodide.ffi import JsException, create_once_callable
 
+from holdfast.held import HeldLock
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
 LOOK_MS = 20_000
 """How often a waiting context looks whether the holder's lease still runs; two looks in a row must find it over."""
 PREFIX = "holdfast:"
-
-
-class HeldLock:
-    """A Web Lock while it is held."""
-
-    def __init__(self, *, stolen: bool) -> None:
-        self.stolen = stolen
-        self._callbacks: list[Callable[[], object]] = []
-
-    def on_lost(self, callback: Callable[[], object]) -> None:
-        self._callbacks.append(callback)
-
-    def lose(self) -> None:
-        """Tell the holder that somebody stole it."""
-        for callback in self._callbacks:
-            callback()
 
 
 class WebLocks:

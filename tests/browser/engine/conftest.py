@@ -35,6 +35,10 @@ BOOT = """async () => {
     await py.runPythonAsync("import sys; sys.path[:0] = ['/sources/pyodide_modules', '/sources']");
     py.pyimport("tests.browser.engine.inside");
 }"""
+ASK_SUSPENDING = """async ([name, argument]) => {
+    const inside = py.pyimport("tests.browser.engine.inside");
+    return await inside[name].callPromising(argument);
+}"""
 ASK = """async ([name, argument]) => {
     const inside = py.pyimport("tests.browser.engine.inside");
     return await inside[name](argument);
@@ -117,7 +121,7 @@ def ask_pytest(playwright, tmp_path_factory) -> Iterator[Ask]:
             "url => py.loadPackage(url, { checkIntegrity: false, messageCallback() {} })",
             f"/{wheel.relative_to(ROOT)}",
         )
-        yield lambda name, argument: page.evaluate(ASK, [name, argument])
+        yield lambda name, argument: page.evaluate(ASK_SUSPENDING, [name, argument])
 
 
 @pytest.fixture(scope="module", params=["chromium", "firefox"])

@@ -12,6 +12,7 @@ from pyodide.ffi import create_once_callable, to_js
 from holdfast.browser import locks as web_locks
 from holdfast.browser.idb import IndexedDBStore
 from holdfast.browser.locks import WebLocks
+from tests.browser.engine.indexed import IndexedStore
 from tests.browser.engine.loop import run
 from tests.contract import engine_promises, lock_promises, store_promises
 
@@ -71,6 +72,24 @@ def _sync(work):
         run(work(*arguments, **options))
 
     return whole
+
+
+def run_unit_tests_on_indexeddb(name):
+    """The same with real IndexedDB wherever a test takes a store in memory."""
+    import holdfast.memory
+    import holdfast.testing
+    import tests.support.device
+
+    IndexedStore.outer = asyncio.get_event_loop()
+    modules = (holdfast.memory, holdfast.testing, tests.support.device)
+    in_memory = holdfast.memory.MemoryStore
+    for module in modules:
+        module.MemoryStore = IndexedStore
+    try:
+        return run_unit_tests(name)
+    finally:
+        for module in modules:
+            module.MemoryStore = in_memory
 
 
 def run_unit_tests(name):

@@ -4,6 +4,14 @@ from pathlib import Path
 
 import pytest
 
+ON_INDEXEDDB = (
+    "test_actions.py",
+    "test_delivery.py",
+    "test_inbox.py",
+    "test_lanes.py",
+    "test_recovery.py",
+    "test_tidy.py",
+)
 FILES = sorted(path.name for path in (Path(__file__).parents[2] / "unit" / "holdfast").glob("test_*.py"))
 
 
@@ -12,5 +20,14 @@ FILES = sorted(path.name for path in (Path(__file__).parents[2] / "unit" / "hold
 def test_unit_tests_pass_inside_pyodide(ask_pytest, name) -> None:
     """Every test of the file, by its own words."""
     passed, failed = ask_pytest("run_unit_tests", name)
+    assert failed == []
+    assert passed > 0
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("name", ON_INDEXEDDB)
+def test_unit_tests_pass_on_indexeddb(ask_pytest, name) -> None:
+    """The same tests of the same file, with real IndexedDB instead of memory."""
+    passed, failed = ask_pytest("run_unit_tests_on_indexeddb", name)
     assert failed == []
     assert passed > 0
