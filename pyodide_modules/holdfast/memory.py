@@ -138,6 +138,7 @@ class _Table:
     def fill(self, records: list[Any]) -> None:
         for record in records:
             stored, primary = json.dumps(record), encode(self._key_of(record))
+            self._replace(primary, None)
             self._values[primary] = stored
             for index, key in self._keys(record, primary):
                 self._sorted[index].append((key, primary))

@@ -104,6 +104,7 @@ class Device:
         self.owed = False
         self.probes: list[int] = []
         self.sync_wanted = False
+        self.damaged: set[str] = set()
         self.ambushes = 0
         self.comebacks: list[Context] = []
         self.locks = LockService(self)
@@ -217,6 +218,13 @@ class Device:
         recent = [at for at in self.probes if now - at < 60_000]
         if len(recent) > 2:
             self.fault(f"{len(recent)} probes within a minute of an outage")
+
+    def damage(self, job_id: str, field: str) -> None:
+        """Spoil a stored job behind everybody's back; the mirror keeps it as it was until somebody sets it aside."""
+        self.note(f"d{self.number}", f"the {field} of {job_id} is damaged")
+        self.damaged.add(job_id)
+        [record] = [record for record in self.store.records("jobs") if record["id"] == job_id]
+        self.store.fill("jobs", [record | {field: "?"}])
 
     async def pause(self, context: Context) -> None:
         """An await of a port: some time passes, and the context may die in it."""

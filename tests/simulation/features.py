@@ -27,6 +27,7 @@ class Features:
     inbox: bool
     robbers: bool
     prunes: bool
+    damage: bool
     kinds: tuple[str, ...]
     types: tuple[str, ...]
 
@@ -57,4 +58,5 @@ class Features:
             prunes=maybe(0.2),
             kinds=tuple(kinds),
             types=tuple(types),
+            damage=maybe(0.15),
         )

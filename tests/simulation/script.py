@@ -15,6 +15,9 @@ from tests.simulation.loop import SimLoop
 from tests.simulation.ports import add_entry
 from tests.simulation.server import Known, Server
 
+DAMAGED = ("run_at", "attempts", "wait_ms", "expires_at", "fence", "app_version", "said", "halt", "unknown_since")
+"""Fields that no law holds a job to for life, and no index but that of the heads."""
+
 
 class Script:
     """The actions; `World` carries them out."""
@@ -42,24 +45,26 @@ class Script:
         features = self.features
         chosen: list[Callable[[Device], None]] = [self._enqueue] * 8
         chosen += [self._open, self._kill, self._sync, self._look, self._read]
-        if features.inbox:
-            chosen += [self._submit] * 4
-        if features.people:
-            chosen += [self._cancel, self._retry, self._edit, self._retry_all, self._cancel, self._edit]
-        if features.freezing:
-            chosen += [self._freeze, self._freeze, self._doze]
-        if features.outages:
-            chosen += [self._outage, self._outage]
-        if features.gates:
-            chosen += [self._pause, self._resume, self._switch_off, self._overload, self._expire_session]
-        if features.two_accounts:
-            chosen += [self._change_account, self._change_account]
-        if features.clocks:
-            chosen += [self._jump, self._jump]
-        if features.robbers:
-            chosen += [self._rob, self._lay_ambush, self._lay_ambush]
-        if features.prunes or features.keys_expire:
-            chosen += [self._wait_long]
+        sometimes: list[tuple[bool, list[Callable[[Device], None]]]] = [
+            (features.inbox, [self._submit] * 4),
+            (
+                features.people,
+                [self._cancel, self._retry, self._edit, self._retry_all, self._cancel, self._edit],
+            ),
+            (features.freezing, [self._freeze, self._freeze, self._doze]),
+            (features.outages, [self._outage, self._outage]),
+            (
+                features.gates,
+                [self._pause, self._resume, self._switch_off, self._overload, self._expire_session],
+            ),
+            (features.two_accounts, [self._change_account, self._change_account]),
+            (features.clocks, [self._jump, self._jump]),
+            (features.robbers, [self._rob, self._lay_ambush, self._lay_ambush]),
+            (features.damage, [self._damage, self._damage]),
+            (features.prunes or features.keys_expire, [self._wait_long]),
+        ]
+        for has, actions in sometimes:
+            chosen += actions if has else []
         return chosen
 
     def _act(self, left: int, actions: list[Callable[[Device], None]]) -> None:
@@ -316,6 +321,11 @@ class Script:
             self.open_page(device)
         for page in device.running(page=True):
             self.ask(page, "wakes", lambda page=page: page.outbox.drain(wake="timer"))
+
+    def _damage(self, device: Device) -> None:
+        """A job that waits can no longer be read."""
+        if waiting := [job_id for job_id, record in device.laws.jobs.items() if record["state"] == "pending"]:
+            device.damage(self.chance.choice(waiting), self.chance.choice(DAMAGED))
 
     def _wait_long(self, _device: Device) -> None:
         self.pause_ms = self.chance.choice((4_000_000, 9_000_000))

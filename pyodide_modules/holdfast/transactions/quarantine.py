@@ -66,7 +66,8 @@ def _stand_in(record: Record, now: Millis) -> Steps[Record | None]:
         return None
     saved = saved_record(record, damaged, now)
     yield Put("quarantine", {"id": saved["id"], "found_at": now, "damaged": damaged, "record": record, "body": body})
-    yield Delete("jobs", record["id"])
+    if saved["id"] != record["id"]:
+        yield Delete("jobs", record["id"])
     yield Put("jobs", saved)
     if broken_body:
         yield Put("bodies", saved_body(body))

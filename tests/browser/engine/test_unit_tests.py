@@ -1,17 +1,20 @@
 """The engine's unit tests pass on CPython, and the same files pass on the Python that runs in the browser."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-ON_INDEXEDDB = (
+ON_INDEXEDDB = [
     "test_actions.py",
     "test_delivery.py",
     "test_inbox.py",
     "test_lanes.py",
     "test_recovery.py",
     "test_tidy.py",
-)
+]
+if os.environ.get("HOLDFAST_LONG"):
+    ON_INDEXEDDB += ["test_costs.py", "test_found_by_simulation.py", "test_histories.py"]
 FILES = sorted(path.name for path in (Path(__file__).parents[2] / "unit" / "holdfast").glob("test_*.py"))
 
 
