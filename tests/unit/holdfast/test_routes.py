@@ -21,8 +21,8 @@ def test_a_placeholder_is_filled_from_the_payload() -> None:
 @given(st.text(min_size=1))
 def test_no_text_can_leave_its_place_in_the_address(text: str) -> None:
     """A payload changes one segment of the path: never the host, the query or the number of segments."""
-    if any("\ud800" <= letter <= "\udfff" for letter in text):
-        return
+    if text in {".", ".."} or any("\ud800" <= letter <= "\udfff" for letter in text):
+        return  # refused, as other tests show
     url = Route("t", "POST", "/a/{name}/b").url_for({"name": text})
     assert urlsplit(url).netloc == ""
     first, a, segment, b = url.split("/")
