@@ -32,7 +32,7 @@ def item(site: str = "Lock 7", *, key: str = "", lane: str | None = "a", **more)
 
 def send(server, items) -> list[dict]:
     """The results of a batch."""
-    answer = httpx.post(f"{server.url}/api/batch", json={"items": items})
+    answer = httpx.post(f"{server.url}/api/batch", json={"items": items}, timeout=60)
     assert answer.status_code == 200, answer.text
     assert answer.headers["cache-control"] == "no-store"
     results = answer.json()["results"]
