@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
+from hypothesis import HealthCheck, settings
 from playwright.sync_api import Playwright
 
 from holdfast_server.build import build as build_app
@@ -32,6 +33,11 @@ from tests.support.inspections import picture
 from tests.support.relay import Relay
 from tests.support.server import ROOT, Server, free_port
 from tests.support.watch import Watch
+
+# A test draws the same examples each time, however busy the machine; the long suite draws new ones.
+settings.register_profile("same", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("new", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("new" if os.environ.get("HOLDFAST_LONG") else "same")
 
 # Below what systems hand out by themselves: a browser's own connection must not hold a server's port when it restarts.
 FIRST_PORT = 20_000

@@ -112,7 +112,7 @@ class History:
 
 
 @given(st.lists(steps, max_size=25))
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 async def test_the_laws_hold_after_every_step_of_any_history(history: list[tuple[str, int, int]]) -> None:
     """Crashes, outages, refusals, edits, cancels in any order: sparse fields, lanes, counters and accepted jobs stand."""
     run = History()
@@ -130,7 +130,7 @@ async def test_the_laws_hold_after_every_step_of_any_history(history: list[tuple
 
 
 @given(st.lists(steps, max_size=15))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 async def test_after_any_history_everything_waiting_arrives_in_order(history: list[tuple[str, int, int]]) -> None:
     """Network back, signed in, server well: all that is pending is delivered, each lane in its order."""
     run = History()

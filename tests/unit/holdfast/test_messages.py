@@ -135,7 +135,7 @@ names = ["id", "type", "payload", "options", "filter", "entry", "timeout_ms", "r
     method=st.sampled_from(sorted(set(METHODS) - {"drain", "wait"})),
     params=json_values | st.dictionaries(st.sampled_from(names), json_values | st.just("note"), max_size=5),
 )
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_no_message_raises(method: str, params: object) -> None:
     """Whatever it holds, the reply is `ok` or `error` with a name and a sentence."""
     reply = await ask(Device(), method, params)

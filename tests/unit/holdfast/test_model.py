@@ -148,7 +148,7 @@ class Beside:
 
 
 @given(st.lists(steps, max_size=20))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 async def test_the_engine_does_what_a_plain_model_does(history: list[tuple[str, int, str]]) -> None:
     """Enqueue, deliver, cancel, retry, edit, death in any order: states, reasons, attempts and each lane's order agree."""
     both = Beside()
