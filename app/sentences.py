@@ -100,7 +100,8 @@ def may_have_arrived(row: Row) -> bool:
 
 def facts(row: Row, *, now_ms: int, zone: tzinfo | None = None) -> list[tuple[str, str]]:
     """The facts below a row of the Outbox, each with its name."""
-    found = [("Saved", moment(row["created_at"], now_ms, zone))]
+    came = "Saved" if row.get("durability", "strict") == "strict" else "Made"
+    found = [(came, moment(row["created_at"], now_ms, zone))]
     if row["state"] != State.CANCELLED:
         found.append(("Attempts used", f"{row['attempts']} of {row.get('max_attempts') or 8}"))
     if row["state"] == State.PENDING and row.get("waits") == "retry" and row["run_at"] > now_ms:

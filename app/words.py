@@ -71,6 +71,8 @@ _AGAIN: Final = (Action.RETRY, Action.CANCEL)
 _CORRECT: Final = (Action.EDIT, Action.RETRY, Action.CANCEL)
 
 SAVED: Final = Look("waiting", "Saved on this device", "device", "It is sent by itself.", (Action.CANCEL,))
+ACCEPTED: Final = replace(SAVED, pill="Waiting to be sent", icon="turn")
+"""Of a type that does not wait for the disk: it is never called saved."""
 _RETRYING: Final = Look("waiting", "Waiting to retry in {wait}", "retry", "", _AGAIN)
 _SIGNED_OUT: Final = Look(
     "yours",
@@ -197,6 +199,8 @@ def look(row: dict[str, Any]) -> Look:
     state, reason, waits = row["state"], row.get("reason"), row.get("waits")
     if state == State.PENDING:
         shown = WAITS.get(waits, SAVED)
+        if shown is SAVED and row.get("durability") == "relaxed":
+            return ACCEPTED
         return replace(shown, line=BECAUSE.get(reason, BECAUSE[None])) if shown is _RETRYING else shown
     known = ENDS.get((state, reason))
     return (

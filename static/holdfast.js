@@ -26,6 +26,20 @@ export class HoldfastError extends Error {
   }
 }
 
+/** Names of fields that are never stored, whatever the type; `limits.py` has the same. */
+const NEVER_STORED = ["authorization", "cookie", "set-cookie", "proxy-authorization"];
+
+/** The name of a secret field, at any depth of a payload. @returns {string | undefined} */
+const secretIn = (/** @type {any} */ value, /** @type {string[]} */ secrets) => {
+  if (typeof value !== "object" || value === null) return undefined;
+  for (const [name, inner] of Object.entries(value)) {
+    if (!Array.isArray(value) && (NEVER_STORED.includes(name.toLowerCase()) || secrets.includes(name))) return name;
+    const deeper = secretIn(inner, secrets);
+    if (deeper !== undefined) return deeper;
+  }
+  return undefined;
+};
+
 const unavailable = (/** @type {string} */ message) => new HoldfastError({ name: "UnavailableError", message });
 
 /** Settles as `promise` does, or after `limit` ms with what `late` makes: an error is thrown, anything else returned. */
@@ -145,7 +159,11 @@ class Holdfast extends EventTarget {
       }
     }
     const { id: _id, key: _key, ...rest } = options;
-    const saved = await inbox.append({ id, key, type, payload: JSON.parse(JSON.stringify(payload)), files, options: rest });
+    const plain = JSON.parse(JSON.stringify(payload));
+    const secret = secretIn(plain, inbox.secrets[type] ?? []);
+    if (secret !== undefined)
+      throw new HoldfastError({ name: "SecretError", message: `The field '${secret}' is a secret and is never stored. Leave it out.` });
+    const saved = await inbox.append({ id, key, type, payload: plain, files, options: rest });
     this.wake();
     return saved;
   }

@@ -10,9 +10,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from uuid import NAMESPACE_OID, uuid5
 
-from holdfast.errors import HoldfastError, InvalidOptionError, NotUniqueError
+from holdfast.errors import HoldfastError, InvalidOptionError, NotUniqueError, SecretError
 from holdfast.job import DEFAULT_PRIORITY, File
-from holdfast.limits import check_content, check_names, check_options
+from holdfast.limits import check_content, check_names, check_options, check_secrets, without_secrets
 from holdfast.routes import Route
 from holdfast.transactions.enqueue import enqueue, enqueue_invalid, enqueue_undecodable, enqueue_unknown
 
@@ -118,15 +118,19 @@ def _verb(outbox: Outbox, entry: InboxEntry, also: Sequence[dict[str, str]] = ()
 
 def _checked(handler: Handler | None, entry: InboxEntry, files: Sequence[File]) -> tuple[Any, list[dict[str, str]]]:
     """The payload of an entry and the rules it breaks. A form that raises must not hold up the entries behind this one."""
-    form, field = (handler.form, handler.files_field) if isinstance(handler, Route) else (None, "files")
+    route = handler if isinstance(handler, Route) else None
+    form, field, secrets = (route.form, route.files_field, route.secrets) if route else (None, "files", frozenset())
     payload: Any = dict(entry.fields) if entry.fields is not None else entry.payload
     try:
         if form is not None and entry.fields is not None:
             payload = form.parse(entry.fields)
         check_content(payload, files)
+        check_secrets(payload, secrets)
         described = [{"field": f.field or field, "name": f.name, "type": f.media_type, "size": f.size} for f in files]
         violations = [] if form is None else form.violations(payload, described)
     except HoldfastError as error:
+        if isinstance(error, SecretError):
+            payload = without_secrets(payload, secrets)
         return payload, [{"pointer": "", "message": str(error)}]
     except Exception as error:  # noqa: BLE001  (a form is the app's code)
         return payload, [{"pointer": "", "message": f"The form's rules could not be applied: {error!r}."}]

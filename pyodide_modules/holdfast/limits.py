@@ -119,10 +119,23 @@ def check_secrets(payload: Any, secrets: Container[str]) -> None:
         SecretError: it names the field; nothing was stored.
     """
     for name in _names(payload):
-        if name.lower() in NEVER_STORED or name in secrets:
+        if _is_secret(name, secrets):
             raise SecretError(
                 f"The field {name!r} is a secret and is never stored. Leave it out: delivery relies on the sign-in cookie.",
             )
+
+
+def without_secrets(payload: Any, secrets: Container[str]) -> Any:
+    """The same payload with every such field left out."""
+    if isinstance(payload, dict):
+        return {
+            name: without_secrets(inner, secrets) for name, inner in payload.items() if not _is_secret(name, secrets)
+        }
+    return [without_secrets(inner, secrets) for inner in payload] if isinstance(payload, list) else payload
+
+
+def _is_secret(name: str, secrets: Container[str]) -> bool:
+    return name.lower() in NEVER_STORED or name in secrets
 
 
 def _names(value: Any) -> Iterator[str]:

@@ -163,6 +163,9 @@ class Outbox(Registry):
     ) -> Accepted:
         """Store a write. When this returns, it is durable on this device and goes out by itself.
 
+        A route of `durability="relaxed"` does not wait for the disk: a power cut may take its newest jobs, so the page
+        never calls them saved.
+
         Args:
             type_: the name of a route or task.
             payload: any JSON value.
@@ -199,7 +202,7 @@ class Outbox(Registry):
             type_, payload, attachments, id=accepted.id, key=accepted.key, account=account, options=options
         )
         try:
-            verb = enqueue_relaxed if isinstance(handler, Route) and handler.durability == "relaxed" else enqueue
+            verb = enqueue if self.durability_of(type_) == "strict" else enqueue_relaxed
             accepted = Accepted(*await self.ports.store.run(verb(draft, self.queue_of(handler.queue).depth)))
         except NotUniqueError:
             raise InvalidOptionError(

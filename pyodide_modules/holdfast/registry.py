@@ -156,6 +156,11 @@ class Registry:
             return HERE
         return handler.origin if handler else ""
 
+    def durability_of(self, type_: str) -> Durability:
+        """Whether a job of this type is on the disk once it is accepted; tasks and unknown types wait for it."""
+        handler = self.handlers.get(type_)
+        return handler.durability if isinstance(handler, Route) else "strict"
+
     def _register(self, handler: Handler) -> None:
         if handler.type in self.handlers:
             raise InvalidOptionError(f"The type {handler.type!r} has a route or task already.")

@@ -75,6 +75,10 @@ class Route:
                 check_text(name, field_name)
         check_one_of("halt", self.halt, (False, True))
         check_one_of("durability", self.durability, ("strict", "relaxed"))
+        if self.form is not None and self.durability == "relaxed":
+            raise InvalidOptionError(
+                f"The route {self.type!r} has a form, and who submits one is told that it is saved: its durability is strict.",
+            )
         for name in ("receipt", "classify"):
             if getattr(self, name) is not None and not callable(getattr(self, name)):
                 raise InvalidOptionError(f"{name} takes a function, or nothing; not {getattr(self, name)!r}.")

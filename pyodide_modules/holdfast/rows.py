@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def rows(records: Iterable[Record], gates: Gates, registry: Registry, now: Millis) -> list[Record]:
-    """A public row for each record, with `waits`, `after`, `ahead` and `unknown_since` beside the fields of a job.
+    """A public row for each record, with `waits`, `after`, `ahead`, `unknown_since` and `durability` beside the fields of a job.
 
     `waits` says what a pending job waits for: `turn`, `pause`, `sign-in`, `network`, `retry`, `time`, or None if it can
     go at once. `after` is the id of the job before it in its lane, `ahead` how many of the lane's given jobs go first.
@@ -32,6 +32,7 @@ def rows(records: Iterable[Record], gates: Gates, registry: Registry, now: Milli
             "ahead": before.get(record["id"], (0, None))[0],
             "after": before.get(record["id"], (0, None))[1],
             "unknown_since": record["unknown_since"],
+            "durability": registry.durability_of(record["type"]),
         }
         for record in records
     ]

@@ -69,6 +69,21 @@ def test_a_call_settles_in_the_time_it_was_given(lone_page):
     assert told == ["WaitTimeoutError", True]
 
 
+def test_a_secret_is_refused_without_python_too(lone_page):
+    """Nothing of the write is stored, and the error names the field."""
+    page = lone_page(block="**/pyscript.js")
+    told = page.evaluate(
+        """async () => {
+          const payload = {site: "Cellar", inner: [{Authorization: "Bearer 1"}]};
+          const error = await holdfast.enqueue("inspection.create", payload).then(() => null, (error) => error);
+          return [error?.name, error?.code, error?.message, await holdfastInbox.count()];
+        }"""
+    )
+    assert told[:2] == ["SecretError", "secret"]
+    assert "'Authorization'" in told[2]
+    assert told[3] == 0
+
+
 def test_a_page_without_python_is_answered_by_the_worker(context, open_page, server):
     """The client in any page of the origin: the worker's Python takes its jobs and lists them."""
     open_page()

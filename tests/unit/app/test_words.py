@@ -276,6 +276,17 @@ def test_no_sentence_of_the_table_has_a_fact_nobody_can_tell():
     assert named <= known
 
 
+@pytest.mark.parametrize("waits", sorted(WAITS, key=str))
+@pytest.mark.parametrize(("state", "reason"), EVERY)
+def test_what_did_not_wait_for_the_disk_is_never_called_saved(state: State, reason: Reason | None, waits: str | None):
+    """A power cut may take it; the words are the same otherwise."""
+    strict, relaxed = (job(state, reason, waits=waits, durability=how) for how in ("strict", "relaxed"))
+    saved, accepted = shown(strict), shown(relaxed)
+    assert "Saved on" not in accepted.pill
+    assert "Saved" not in [name for name, _ in sentences.facts(relaxed, now_ms=NOW, zone=UTC)]
+    assert (accepted.tone, accepted.line, accepted.actions) == (saved.tone, saved.line, saved.actions)
+
+
 @pytest.mark.parametrize("obstacle", Obstacle)
 def test_a_refused_action_is_told_without_the_names_of_developers(obstacle: Obstacle):
     """Ids and states are for logs; people read why, in a whole sentence."""

@@ -3,7 +3,7 @@
 import pytest
 
 from holdfast import File, Outbox
-from holdfast.errors import NewerStorageError, StorageClosedError, StorageFullError
+from holdfast.errors import InvalidOptionError, NewerStorageError, StorageClosedError, StorageFullError
 from holdfast.memory import MemoryStore
 from holdfast.routes import Violation
 from holdfast.testing import MemoryInbox
@@ -247,3 +247,27 @@ async def test_news_of_the_inbox_wakes_every_context() -> None:
         end.hear({"kind": "inbox", "id": "e1"})
     await device.rest()
     assert device.end("e1") == ("completed", None)
+
+
+async def test_a_secret_that_javascript_could_not_know_goes_no_further() -> None:
+    """The rest of what was handed over is kept, as invalid and editable; the secret is in no store."""
+    device = Device()
+    device.offline()
+    outbox = describe()
+    outbox.route("login", "POST", "/api/login", queue="notes", secrets=["pin"])
+    payload = {"text": "a", "pin": "4711", "inner": [{"Authorization": "Bearer 4712", "kept": 1}]}
+    device.inbox.add(entry("e1", "a", type="login", payload=payload))
+    outbox = await device.context(outbox)
+    (row,) = await outbox.jobs()
+    assert (row["state"], row["reason"]) == ("failed", "invalid")
+    job = await outbox.job("e1")
+    assert job is not None
+    assert job["payload"] == {"text": "a", "inner": [{"kept": 1}]}
+    everything = repr([device.store.records(store) for store in ("jobs", "bodies", "quarantine")])
+    assert "471" not in everything
+
+
+def test_a_form_always_waits_for_the_disk() -> None:
+    """Who submits one is told that it is saved."""
+    with pytest.raises(InvalidOptionError, match="strict"):
+        describe().route("form", "POST", "/api/form", form=Fussy(), durability="relaxed")
