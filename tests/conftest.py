@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 import pytest
 from hypothesis import HealthCheck, settings
-from playwright.sync_api import Playwright
+from playwright.sync_api import Playwright, expect
 
 from holdfast_server.build import build as build_app
 from tests.support.browsers import (
@@ -38,6 +38,9 @@ from tests.support.watch import Watch
 settings.register_profile("same", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("new", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("new" if os.environ.get("HOLDFAST_LONG") else "same")
+
+# What is awaited comes; how soon depends on how busy the machine is.
+expect.set_options(timeout=30_000)
 
 # Below what systems hand out by themselves: a browser's own connection must not hold a server's port when it restarts.
 FIRST_PORT = 20_000

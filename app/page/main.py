@@ -200,9 +200,11 @@ class Page:
         self._draw()
 
     async def _learn_facts(self) -> None:
+        # First what may be bad news: the browser takes its time over the rest.
+        self._wiped_after = await host.wiped_after(outbox)
+        self._draw()
         facts = await js.holdfast.capabilities()
         self._facts = json.loads(js.JSON.stringify(facts))
-        self._wiped_after = await host.wiped_after(outbox)
         self._draw()
 
     # Drawing
