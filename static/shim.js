@@ -10,6 +10,9 @@
   /** How long Python may take over a save before the inbox takes it. */
   const SAVE_MS = 5000;
 
+  /** What Python says no to: the form keeps its content, and the person is told why. */
+  const REFUSALS = ["TooLargeError", "QueueFullError", "UnknownTypeError", "InvalidOptionError", "SecretError"];
+
   /** Submissions by job id: what was sent under it, and its result. @type {Map<string, {print: string, result: Promise<any>}>} */
   const sent = new Map();
 
@@ -45,8 +48,9 @@
         const { files, ...rest } = entry;
         const answer = await client.call("submit", { entry: rest }, files, SAVE_MS);
         if (answer.saved || answer.refused) return answer;
-      } catch {
-        // Python could not keep it, whatever the cause: the inbox takes it, under the same id.
+      } catch (error) {
+        if (REFUSALS.includes(error.name)) throw error;
+        // Python could not keep it, whatever else the cause: the inbox takes it, under the same id.
       }
     }
     const saved = await holdfastInbox.append(entry);

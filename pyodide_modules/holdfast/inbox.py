@@ -10,10 +10,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from uuid import NAMESPACE_OID, uuid5
 
-from holdfast.errors import HoldfastError, InvalidOptionError, NotUniqueError, SecretError
+from holdfast.errors import HoldfastError, InvalidOptionError, NotUniqueError, SecretError, TooLargeError
 from holdfast.job import DEFAULT_PRIORITY, File
 from holdfast.limits import check_content, check_names, check_options, check_secrets, without_secrets
-from holdfast.routes import Route
+from holdfast.routes import Route, Violation
 from holdfast.transactions.enqueue import enqueue, enqueue_invalid, enqueue_undecodable, enqueue_unknown
 
 if TYPE_CHECKING:
@@ -121,20 +121,25 @@ def _checked(handler: Handler | None, entry: InboxEntry, files: Sequence[File]) 
     route = handler if isinstance(handler, Route) else None
     form, field, secrets = (route.form, route.files_field, route.secrets) if route else (None, "files", frozenset())
     payload: Any = dict(entry.fields) if entry.fields is not None else entry.payload
+    described = [{"field": f.field or field, "name": f.name, "type": f.media_type, "size": f.size} for f in files]
+    too_large: list[Violation] = []
     try:
         if form is not None and entry.fields is not None:
             payload = form.parse(entry.fields)
-        check_content(payload, files)
+        try:
+            check_content(payload, files)
+        except TooLargeError as error:
+            too_large.append(Violation("", str(error)))
         check_secrets(payload, secrets)
-        described = [{"field": f.field or field, "name": f.name, "type": f.media_type, "size": f.size} for f in files]
+        # Where something is too large the form says which field, if it can.
         violations = [] if form is None else form.violations(payload, described)
     except HoldfastError as error:
         if isinstance(error, SecretError):
             payload = without_secrets(payload, secrets)
-        return payload, [{"pointer": "", "message": str(error)}]
+        violations = [Violation("", str(error))]
     except Exception as error:  # noqa: BLE001  (a form is the app's code)
-        return payload, [{"pointer": "", "message": f"The form's rules could not be applied: {error!r}."}]
-    return payload, [{"pointer": v.pointer, "message": v.message} for v in violations]
+        violations = [Violation("", f"The form's rules could not be applied: {error!r}.")]
+    return payload, [{"pointer": v.pointer, "message": v.message} for v in violations or too_large]
 
 
 def _options(entry: InboxEntry) -> tuple[dict[str, object], list[str]]:

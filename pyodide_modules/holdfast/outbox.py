@@ -21,6 +21,7 @@ from holdfast.errors import (
     NotUniqueError,
     StorageClosedError,
     StorageError,
+    TooLargeError,
     WaitTimeoutError,
 )
 from holdfast.gates import Gates, pause_name
@@ -190,9 +191,7 @@ class Outbox(Registry):
         accepted = Accepted(id, self.ports.entropy.uuid() if key is None else key)
         check_names(id=accepted.id, key=accepted.key)
         check_options(lane=lane, priority=priority, delay_ms=delay_ms, ttl_ms=ttl_ms)
-        check_content(payload, attachments)
-        check_secrets(payload, handler.secrets if isinstance(handler, Route) else ())
-        _check_form(handler, payload, attachments)
+        _check(handler, payload, attachments)
         options = {"lane": lane, "priority": priority, "delay_ms": delay_ms, "ttl_ms": ttl_ms}
         account = await self.ports.inbox.account()
         # An inbox that cannot be read must not cost a write; sending waits for it.
@@ -402,9 +401,7 @@ class Outbox(Registry):
         record = found[0]
         files = list(await self.files(job_id)) if attachments is None else list(attachments)
         handler = self.handler_of(record["type"])
-        check_content(payload, files)
-        check_secrets(payload, handler.secrets if isinstance(handler, Route) else ())
-        _check_form(handler, payload, files)
+        _check(handler, payload, files)
         accepted = Accepted(self.ports.entropy.uuid(), self.ports.entropy.uuid())
         draft = self.draft(
             record["type"],
@@ -614,6 +611,17 @@ def _options_of(record: Record, now: Millis) -> dict[str, Any]:
     if record["state"] == State.PENDING and record["expires_at"] is not None:
         options["ttl_ms"] = max(1, record["expires_at"] - now)
     return options
+
+
+def _check(handler: Handler, payload: Any, files: Sequence[File]) -> None:
+    """Let through what may be stored. Where something is too large the form says which field, if it can."""
+    try:
+        check_content(payload, files)
+    except TooLargeError:
+        _check_form(handler, payload, files)
+        raise
+    check_secrets(payload, handler.secrets if isinstance(handler, Route) else ())
+    _check_form(handler, payload, files)
 
 
 def _check_form(handler: Handler, payload: Any, files: Sequence[File]) -> None:

@@ -6,7 +6,16 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.support.accessibility import findings
-from tests.support.inspections import Inspection, expect_saved, fill, received, save, submit, wait_for_received
+from tests.support.inspections import (
+    Inspection,
+    expect_saved,
+    fill,
+    on_device,
+    received,
+    save,
+    submit,
+    wait_for_received,
+)
 from tests.support.screens import entry, focused, pill, turn_to
 
 pytestmark = pytest.mark.browser
@@ -147,6 +156,28 @@ def test_a_broken_rule_takes_the_focus_to_its_field_and_says_what_to_enter(serve
     submit(page)
     expect(page.locator("#inspected_on")).to_be_focused()
     assert received(server) == []
+
+
+def test_what_is_over_a_limit_is_refused_beside_its_field_and_never_called_saved(server, chromium, camera):
+    """Far over any limit: as told as one over; nothing is stored, everything typed is kept and goes once it is put right."""
+    page = chromium(visited=True).open(server.url)
+    fill(page, Inspection(site="Lock 7", photos=(camera(1),)))
+    page.evaluate("() => { document.getElementById('notes').value = 'x'.repeat(1_200_000); }")
+    page.evaluate(
+        """() => {
+          const control = document.querySelector("[name=photos]");
+          const files = new DataTransfer();
+          for (let n = 0; n < 60; n += 1) files.items.add(new File(["x"], `${n}.jpg`, {type: "image/jpeg"}));
+          control.files = files.files;
+        }"""
+    )
+    submit(page)
+    expect(page.locator("#notes-error")).to_contain_text("Shorten the notes")
+    expect(page.locator("#photos-error")).to_contain_text("Keep to ")
+    expect(page.locator("#not-saved")).to_have_text("Not saved: 2 fields need you. Everything you typed is still here.")
+    expect(page.locator("#saved")).to_be_hidden()
+    assert on_device(page) == []
+    assert page.evaluate("() => document.getElementById('notes').value.length") == 1_200_000
 
 
 def test_the_focus_stays_with_its_row_when_the_row_changes(relay, chromium):
