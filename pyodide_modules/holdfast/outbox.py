@@ -493,8 +493,9 @@ class Outbox(Registry):
         """
         unsent: list[Record] = []
         for row in await self.jobs(limit=EXPORT_LIMIT):
-            job = await self.job(row["id"]) if row["state"] in UNSENT else None
-            found = await self._read(row["id"])
+            if row["state"] not in UNSENT:
+                continue
+            job, found = await self.job(row["id"]), await self._read(row["id"])
             if job is None or found is None:
                 continue
             for attachment, handle in zip(job["attachments"], found[2], strict=True):
@@ -575,9 +576,8 @@ class Outbox(Registry):
         """What other contexts say."""
         if event.get("kind") == "inbox":
             self.wake()
-        if (
-            event.get("kind") == "change" and "queue" not in event
-        ):  # no drain's: who made it waits for a lock we may hold
+        # A change that no drain made: who made it waits for a lock that we may hold.
+        if event.get("kind") == "change" and "queue" not in event:
             for queue in self._processors:
                 self._nudge_queue(queue)
         if event.get("cancelled"):

@@ -4,8 +4,6 @@ Each takes a place as in `store_promises.py`, whose `open()` gives a store on on
 place with another one.
 """
 
-from contextlib import contextmanager
-
 from holdfast.errors import ActionRefusedError, InvalidOptionError, NewerStorageError
 from holdfast.job import File
 from holdfast.schema import MIGRATIONS
@@ -13,6 +11,7 @@ from holdfast.storage import Delete, Get, GetAll, Put, transaction
 from holdfast.testing import Laboratory, answer_with, receipt
 from holdfast.transactions.claim import Claimant, begin
 from holdfast.transactions.tidy import Retention
+from tests.contract.store_promises import raises
 from tests.support.device import describe, entry, in_turn
 
 DAMAGE = {
@@ -39,16 +38,6 @@ def do(*requests):
     for request in requests:
         results.append((yield request))  # noqa: PERF401  (a generator cannot yield from inside a comprehension)
     return results
-
-
-@contextmanager
-def raises(*kinds):
-    """A promise runs without pytest too."""
-    try:
-        yield
-    except kinds:
-        return
-    raise AssertionError(f"nothing of {kinds} was raised")
 
 
 class Bench:

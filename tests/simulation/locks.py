@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from holdfast.held import HeldLock
+
 if TYPE_CHECKING:
     from tests.simulation.device import Context, Device
 
@@ -16,25 +18,13 @@ EXCUSE_MS = 300_000
 """How long after a freeze, a jump of the clock or failing storage a living holder may lose its lock."""
 
 
-class Held:
-    """A lock while it is held."""
+class Held(HeldLock):
+    """A lock while it is held, by whom and since when."""
 
     def __init__(self, context: Context, since: int, *, stolen: bool) -> None:
+        super().__init__(stolen=stolen)
         self.context = context
-        self.stolen = stolen
         self.since = since
-        self.told = False
-        self._callbacks: list[Callable[[], object]] = []
-
-    def on_lost(self, callback: Callable[[], object]) -> None:
-        self._callbacks.append(callback)
-        if self.told:
-            callback()
-
-    def lose(self) -> None:
-        self.told = True
-        for callback in self._callbacks:
-            callback()
 
 
 @dataclass

@@ -390,9 +390,7 @@ async def test_a_free_lane_is_served_while_another_one_sends_for_long() -> None:
         return (again.pop() if again else receipt)(request)
 
     device.network.answer = answer
-    outbox = describe()
-    outbox.queue("notes", concurrency=2)
-    outbox = await device.context(outbox)
+    outbox = await device.context(describe(concurrency=2))
     long = await outbox.enqueue("note", {"text": "long"}, lane="a")
     await device.rest()
     short = await outbox.enqueue("note", {"text": "short"}, lane="b")
@@ -407,9 +405,7 @@ async def test_a_look_at_the_server_does_not_wait_for_a_long_send() -> None:
     device = Device()
     silence = Silence()
     device.network.answer = lambda request: (silence if request.payload["text"] == "long" else receipt)(request)
-    outbox = describe()
-    outbox.queue("notes", concurrency=2)
-    outbox = await device.context(outbox)
+    outbox = await device.context(describe(concurrency=2))
     await outbox.enqueue("note", {"text": "long"}, lane="a")
     await device.clock.advance(120_000)
     short = await outbox.enqueue("note", {"text": "short"}, lane="b")

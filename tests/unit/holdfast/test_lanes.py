@@ -203,9 +203,7 @@ async def test_as_many_lanes_are_served_at_once_as_the_queue_allows() -> None:
     """Never more; the next lane gets its turn as soon as one is done."""
     device = Device()
     device.network.answer = silence = Silence()
-    outbox = describe()
-    outbox.queue("notes", concurrency=2)
-    outbox = await device.context(outbox)
+    outbox = await device.context(describe(concurrency=2))
     for text, lane in (("a1", "a"), ("b1", "b"), ("c1", "c"), ("a2", "a")):
         await outbox.enqueue("note", {"text": text}, lane=lane)
         await device.clock.advance(1)
@@ -224,9 +222,7 @@ async def test_a_free_lane_takes_what_another_tab_or_javascript_has_saved() -> N
     device = Device()
     silence = Silence()
     device.network.answer = lambda request: (silence if request.payload["text"] == "long" else receipt)(request)
-    outbox = describe()
-    outbox.queue("notes", concurrency=2)
-    outbox = await device.context(outbox)
+    outbox = await device.context(describe(concurrency=2))
     other = await device.context()
     long = await outbox.enqueue("note", {"text": "long"}, lane="a")
     await device.rest()
@@ -248,9 +244,7 @@ async def test_a_long_send_beside_a_free_lane_costs_a_look_a_minute() -> None:
     """Ten minutes of upload with nothing else to send: no storm of transactions."""
     device = Device()
     device.network.answer = silence = Silence()
-    outbox = describe()
-    outbox.queue("notes", concurrency=2)
-    outbox = await device.context(outbox)
+    outbox = await device.context(describe(concurrency=2))
     await outbox.enqueue("note", {"text": "long"}, lane="a")
     await outbox.enqueue("note", {"text": "behind"}, lane="a")
     await outbox.enqueue("note", {"text": "later"}, lane="b", delay_ms=86_400_000)
