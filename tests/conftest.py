@@ -111,14 +111,14 @@ def camera(tmp_path) -> Callable[[int], Path]:
 
 
 def _launcher(
-    tmp_path_factory: Any, watch: Watch, start: Callable[..., Any], visited_profile: Callable[[], Path]
+    tmp_path_factory: Any, watch: Watch, start: Callable[..., Any], visited_profile: Path
 ) -> Iterator[Launcher]:
     devices: list[Device] = []
 
     def launch(*options: Any, profile: Path | None = None, visited: bool = False) -> Device:
         folder = profile or tmp_path_factory.mktemp("profile")
         if visited:
-            shutil.copytree(visited_profile(), folder, dirs_exist_ok=True, ignore=LOCKS)
+            shutil.copytree(visited_profile, folder, dirs_exist_ok=True, ignore=LOCKS)
         device = Device(folder, lambda folder: start(folder, *options), watch)
         devices.append(device)
         return device.start()
@@ -129,48 +129,50 @@ def _launcher(
         shutil.rmtree(device.profile, ignore_errors=True)
 
 
-def _visit(device: Device, url: str) -> Path:
-    wait_until_offline_capable(device.start().open(url))
-    device.close()
-    device.watch.check()
+def _visit(folder: Path, build: Path, port: int, start: Callable[[Path], Any]) -> Path:
+    """A profile that has been to a server of its own, on which nobody signs in: the same in whatever order tests run."""
+    with Server(folder / "data", build, port=port) as server:
+        device = Device(folder / "profile", start, Watch())
+        wait_until_offline_capable(device.start().open(server.url))
+        device.close()
+        device.watch.check()
     return device.profile
 
 
 @pytest.fixture(scope="session")
-def _visited(tmp_path_factory, build, port, playwright: Playwright) -> Callable[[str], Path]:
-    """Profiles that have been here once, by browser; made when first asked for, while no other server runs."""
-    made: dict[str, Path] = {}
-    launchers: dict[str, Callable[[Path], Any]] = {
-        "chromium": lambda folder: launch_chromium(playwright, folder, ()),
-        "firefox": lambda folder: launch_firefox(playwright, folder, {}),
-    }
-
-    def visited(name: str) -> Path:
-        if name not in made:
-            device = Device(tmp_path_factory.mktemp(f"visited-{name}"), launchers[name], Watch())
-            made[name] = _visit(device, f"http://localhost:{port}")
-        return made[name]
-
-    return visited
+def _visited_chromium(tmp_path_factory, build, port, playwright: Playwright) -> Path:
+    return _visit(
+        tmp_path_factory.mktemp("chromium"), build, port, lambda folder: launch_chromium(playwright, folder, ())
+    )
 
 
-@pytest.fixture
-def chromium(tmp_path_factory, playwright: Playwright, watch, _visited) -> Iterator[Launcher]:
-    """Launches Chromium on a persistent profile."""
-    yield from _launcher(
-        tmp_path_factory,
-        watch,
-        lambda folder, *args: launch_chromium(playwright, folder, args),
-        lambda: _visited("chromium"),
+@pytest.fixture(scope="session")
+def _visited_firefox(tmp_path_factory, build, port, playwright: Playwright) -> Path:
+    return _visit(
+        tmp_path_factory.mktemp("firefox"), build, port, lambda folder: launch_firefox(playwright, folder, {})
     )
 
 
 @pytest.fixture
-def firefox(tmp_path_factory, playwright: Playwright, watch, _visited) -> Iterator[Launcher]:
+def chromium(tmp_path_factory, playwright: Playwright, watch, _visited_chromium) -> Iterator[Launcher]:
+    """Launches Chromium on a persistent profile."""
+    yield from _launcher(
+        tmp_path_factory, watch, lambda folder, *args: launch_chromium(playwright, folder, args), _visited_chromium
+    )
+
+
+@pytest.fixture
+def firefox(tmp_path_factory, playwright: Playwright, watch, _visited_firefox) -> Iterator[Launcher]:
     """Launches Firefox on a persistent profile."""
     yield from _launcher(
         tmp_path_factory,
         watch,
         lambda folder, *prefs: launch_firefox(playwright, folder, prefs[0] if prefs else {}),
-        lambda: _visited("firefox"),
+        _visited_firefox,
     )
+
+
+@pytest.fixture
+def browsers(chromium, firefox) -> dict[str, Launcher]:
+    """Both, by their names."""
+    return {"chromium": chromium, "firefox": firefox}

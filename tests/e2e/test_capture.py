@@ -207,12 +207,12 @@ def test_without_its_listener_and_without_a_network_the_worker_still_saves(relay
 
 
 @pytest.mark.parametrize("engine", ["chromium", "firefox"])
-def test_without_a_service_worker_the_page_alone_saves_and_delivers_and_says_so(server, engine, camera, request):
+def test_without_a_service_worker_the_page_alone_saves_and_delivers_and_says_so(server, engine, camera, browsers):
     """Plain http to another host name: no worker, no locks, no caches, no randomUUID. The page saves and delivers by
     itself and says that its tab has to stay open.
     """
     options = {"chromium": RESOLVE_ELSEWHERE, "firefox": ({},)}[engine]
-    device = request.getfixturevalue(engine)(*options)
+    device = browsers[engine](*options)
     page = device.open(f"http://{ELSEWHERE}:{server.port}")
     facts = page.evaluate("() => [isSecureContext, 'serviceWorker' in navigator, 'locks' in navigator]")
     assert facts == [False, False, False]
@@ -277,10 +277,10 @@ def test_a_double_tap_is_one_inspection_without_webassembly(relay, chromium):
 
 
 @pytest.mark.parametrize("engine", ["chromium", "firefox"])
-def test_a_double_tap_is_one_inspection_without_a_service_worker(server, engine, request):
+def test_a_double_tap_is_one_inspection_without_a_service_worker(server, engine, browsers):
     """The same where the page is alone."""
     options = {"chromium": RESOLVE_ELSEWHERE, "firefox": ({},)}[engine]
-    page = request.getfixturevalue(engine)(*options).open(f"http://{ELSEWHERE}:{server.port}", ready=False)
+    page = browsers[engine](*options).open(f"http://{ELSEWHERE}:{server.port}", ready=False)
     until_page(page, "async () => Boolean(globalThis.holdfast)", "the client")
     double_tap(page, Inspection(site="Lock 7"))
     queued = on_device(page)

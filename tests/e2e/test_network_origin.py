@@ -10,11 +10,11 @@ PARTS = ("pyodide.asm.wasm", "python_stdlib.zip", "pyscript/core.js", "micropip-
 
 
 @pytest.mark.parametrize("engine", ["chromium", "firefox"])
-def test_no_request_leaves_the_origin_on_first_and_later_visits(server, engine, camera, watch, request):
+def test_no_request_leaves_the_origin_on_first_and_later_visits(server, engine, camera, watch, browsers):
     """Python, PyScript, micropip and the wheels come from here, at the first visit and later; so does all that follows
     a submit.
     """
-    device = request.getfixturevalue(engine)()
+    device = browsers[engine]()
     page = device.open(server.url)
     save(page, Inspection(site="Lock 7", photos=(camera(1),)))
     wait_until_sent(page)

@@ -36,9 +36,9 @@ def advised(row: Locator) -> list[str]:
     return row.locator(".actions > .advised").all_inner_texts()
 
 
-def icon(row: Locator) -> str | None:
-    """The sign beside the state."""
-    return row.locator(".pill use").get_attribute("href")
+def icon(row: Locator) -> Locator:
+    """The sign beside the state; its `href` names it."""
+    return row.locator(".pill use")
 
 
 def fact(row: Locator, name: str) -> Locator:
