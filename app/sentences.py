@@ -273,7 +273,7 @@ def tab_line(capabilities: dict[str, Any]) -> str:
             "if it cannot, they go out when Holdfast is next opened."
         )
     words = "Keep this tab open to send. If you close it, the rest goes out when Holdfast is next opened."
-    if capabilities.get("safari") and not capabilities.get("standalone"):
+    if capabilities.get("forgets"):
         words += " It may delete unsent work after seven days without a visit."
     return words
 

@@ -248,18 +248,23 @@ class Holdfast extends EventTarget {
     }));
   }
 
-  /** What this browser can do, here and after the tab closes. Known without Python. */
+  /**
+   * What this browser can do, here and after the tab closes. Known without Python, within seconds: a registration that is
+   * still under way then counts as a worker, which it mostly becomes. `forgets`: WebKit deletes
+   * what scripts stored for a site after seven days without a visit, unless it was installed.
+   */
   async capabilities() {
     const [registration, persisted, storage] = await Promise.all([
-      this.registration,
+      within(SYNC_MS, this.registration, () => undefined),
       within(SYNC_MS, Promise.resolve(navigator.storage?.persisted?.() ?? false).catch(() => false), () => false),
       this.ready.then(() => true, () => false),
     ]);
-    const backgroundSync = await this.#canSync();
+    const backgroundSync = await this.#canSync(registration);
+    const standalone = matchMedia("(display-mode: standalone)").matches || navigator.standalone === true;
     return {
       python: this.#state, storage, persisted, backgroundSync, serviceWorker: registration !== null,
-      locks: Boolean(navigator.locks), secure: isSecureContext,
-      standalone: matchMedia("(display-mode: standalone)").matches || navigator.standalone === true,
+      locks: Boolean(navigator.locks), secure: isSecureContext, standalone,
+      forgets: navigator.vendor.startsWith("Apple") && !standalone,
       closes: backgroundSync ? "background-sync" : "next-visit",
     };
   }
@@ -400,9 +405,8 @@ class Holdfast extends EventTarget {
     return this.#sync;
   }
 
-  async #canSync() {
+  async #canSync(/** @type {ServiceWorkerRegistration | null | undefined} */ registration) {
     if (this.#sync) return this.#sync;
-    const registration = await this.registration;
     if (!registration || !("sync" in registration)) return false;
     if (registration.active) return this.#registerSync();
     // A first visit: nothing to try it on yet, so the permission is all there is to know.

@@ -165,6 +165,15 @@ globalThis.holdfastInbox ??= (() => {
     channel.close();
   };
 
+  let asked = false;
+
+  /** Ask the browser once not to clear this storage. Not awaited: it may ask the person, or never answer. */
+  const askToKeep = () => {
+    if (asked) return;
+    asked = true;
+    navigator.storage?.persist?.().catch(() => {}); // a worker may not ask, plain http has nobody to ask
+  };
+
   return {
     channel: CHANNEL,
     StorageError,
@@ -195,6 +204,7 @@ globalThis.holdfastInbox ??= (() => {
         saved = await add(whole);
       }
       announce(saved.id);
+      askToKeep();
       return saved;
     },
 

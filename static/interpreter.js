@@ -1,6 +1,6 @@
 /**
  * PyScript's `interpreter`: how this page gets its Python. It restores the snapshot that the service worker made. On a
- * first visit it waits for it, so that no long start blocks typing; the submit listener and the inbox serve meanwhile.
+ * first visit it waits for it a while, so that no long start blocks typing; the submit listener and the inbox serve meanwhile.
  */
 import config from "./config.js";
 import { activeOf, holdfast } from "./holdfast.js";
@@ -17,13 +17,14 @@ const idle = () =>
     // Safari has no requestIdleCallback.
     globalThis.requestIdleCallback ? requestIdleCallback(() => resolve(null), { timeout: IDLE_MS }) : setTimeout(resolve, 200));
 
-const prepared = async () => {
+const made = async () => {
   const registration = await holdfast.registration;
   const worker = registration && (await activeOf(registration));
-  if (!worker) return;
-  const late = new Promise((resolve) => setTimeout(resolve, SNAPSHOT_MS));
-  await Promise.race([late, holdfast.ask(worker, "prepare", { build: config.build })]);
+  if (worker) await holdfast.ask(worker, "prepare", { build: config.build });
 };
+
+/** Resolves once the worker has made a snapshot, or after `SNAPSHOT_MS`: an installation may stall on a bad network. */
+const prepared = () => Promise.race([made(), new Promise((resolve) => setTimeout(resolve, SNAPSHOT_MS))]);
 
 /** Pyodide for PyScript. Where Python cannot start at all it never settles, and the client says so. */
 export const loadPyodide = async (/** @type {object} */ options) => {

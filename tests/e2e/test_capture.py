@@ -13,6 +13,7 @@ from playwright.sync_api import Page, expect
 from tests.support.browsers import (
     ELSEWHERE,
     RESOLVE_ELSEWHERE,
+    failed_page,
     forget_script,
     wait_until_ready,
 )
@@ -37,13 +38,6 @@ NO_FIREFOX_WASM = {"javascript.options.wasm": False}
 WITH_FIREFOX_WASM = {"javascript.options.wasm": True}
 NO_FIREFOX_WORKER = {"dom.serviceWorkers.enabled": False}
 NO_PAGE_WASM = "delete globalThis.WebAssembly"
-
-
-def failed_page(device, url: str) -> Page:
-    """A tab that has noticed that Python cannot start."""
-    page = device.open(url, ready=False)
-    page.wait_for_function("() => window.holdfast && holdfast.python === 'failed'", timeout=60_000)
-    return page
 
 
 def double_tap(page: Page, inspection: Inspection) -> None:

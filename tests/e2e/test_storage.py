@@ -5,9 +5,10 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.support.browsers import wait_until_offline_capable, wait_until_ready
+from tests.support.browsers import failed_page, wait_until_offline_capable, wait_until_ready
 from tests.support.inspections import Inspection, expect_saved, fill, on_device, save, submit, wait_for_received
 from tests.support.screens import banners, turn_to
+from tests.support.server import Server, free_port
 
 pytestmark = pytest.mark.browser
 
@@ -44,6 +45,14 @@ PERSISTENCE = """if (globalThis.isSecureContext && navigator.storage) {{
 REFUSED = PERSISTENCE.format(answer="Promise.resolve(false)", kept="false")
 GRANTED = PERSISTENCE.format(answer="Promise.resolve(true)", kept="true")
 NEVER_ANSWERED = PERSISTENCE.format(answer="new Promise(() => {})", kept="false")
+# The time that a page gives the worker to make a snapshot is over at once.
+NO_PATIENCE = """(() => {
+    const { setTimeout } = globalThis;
+    globalThis.setTimeout = (work, span, ...given) => setTimeout(work, span === 20_000 ? 0 : span, ...given);
+})();"""
+# What the page looks at to know this engine, and its lack of Background Sync.
+WEBKIT = """Object.defineProperty(Navigator.prototype, "vendor", { get: () => "Apple Computer, Inc." });
+delete globalThis.ServiceWorkerRegistration?.prototype.sync;"""
 HAS_SNAPSHOT = """async () => Boolean(await (await caches.open(`holdfast-${holdfast.build}`))
     .match(`/runtime/${holdfast.build}/snapshot`))"""
 DAY_MS = 86_400_000
@@ -152,6 +161,17 @@ def test_a_store_that_was_cleared_is_noticed_at_the_next_visit(server, chromium)
     expect(banner).to_be_hidden()
 
 
+def test_a_server_on_another_port_of_the_host_is_no_store_that_was_cleared(server, chromium, tmp_path, build):
+    """Cookies are a host's, databases an origin's: a first visit to one is none to the other."""
+    device = chromium(visited=True)
+    device.open(server.url)
+    with Server(tmp_path / "other", build, port=free_port()) as other:
+        page = device.open(other.url)
+        turn_to(page, "Outbox")
+        expect(page.locator("#tab-line")).to_have_text(re.compile("."))  # drawn after what is worse
+        expect(page.locator("#wiped")).to_be_hidden()
+
+
 @pytest.mark.parametrize("persistent", [False, True])
 def test_storage_that_may_be_cleared_is_told_while_work_is_unsent(server, chromium, persistent):
     """The warning stands only where the browser did not promise to keep, and only while something could be lost."""
@@ -181,6 +201,17 @@ def test_persistence_is_asked_for_with_the_first_save_and_never_waited_for(serve
     wait_for_received(server, 1)
 
 
+def test_persistence_is_asked_for_without_python_too(relay, chromium):
+    """Where WebAssembly is forbidden the inbox holds what was saved, and it is to be kept as well."""
+    relay.forbid_wasm()
+    device = chromium()
+    device.context.add_init_script(GRANTED)
+    page = failed_page(device, relay.url)
+    assert page.evaluate("() => asked") == 0
+    save(page, Inspection(site="Lock 7"))
+    page.wait_for_function("() => asked === 1")
+
+
 def test_the_tab_line_tells_what_a_closed_tab_means_in_chromium(server, chromium):
     """With Background Sync the tab may be closed."""
     page = chromium(visited=True).open(server.url)
@@ -191,6 +222,18 @@ def test_the_tab_line_tells_what_a_closed_tab_means_in_chromium(server, chromium
     )
 
 
+def test_the_tab_line_tells_when_the_browser_deletes_by_itself(server, chromium):
+    """WebKit's rule is told where it holds: not in an installed app, and nowhere else."""
+    device = chromium(visited=True)
+    device.context.add_init_script(WEBKIT)
+    page = device.open(server.url)
+    turn_to(page, "Outbox")
+    expect(page.locator("#tab-line")).to_have_text(
+        "Keep this tab open to send. If you close it, the rest goes out when Holdfast is next opened. "
+        "It may delete unsent work after seven days without a visit."
+    )
+
+
 def test_the_tab_line_tells_what_a_closed_tab_means_in_firefox(server, firefox):
     """Without Background Sync the tab is what sends."""
     page = firefox().open(server.url)
@@ -198,6 +241,19 @@ def test_the_tab_line_tells_what_a_closed_tab_means_in_firefox(server, firefox):
     expect(page.locator("#tab-line")).to_have_text(
         "Keep this tab open to send. If you close it, the rest goes out when Holdfast is next opened."
     )
+
+
+def test_an_installation_that_stalls_holds_python_back_only_so_long(relay, chromium):
+    """The worker's script never comes: after its time the page starts Python by itself, and sends."""
+    held = relay.hold("GET", "/sw.js")
+    device = chromium()
+    device.context.add_init_script(NO_PATIENCE)
+    page = device.open(relay.url)
+    held.wait()
+    save(page, Inspection(site="Lock 7"))
+    wait_for_received(relay.server, 1)
+    turn_to(page, "Outbox")
+    expect(page.locator("#tab-line")).to_have_text(re.compile("^Keep this tab open to send."))
 
 
 def test_the_first_visit_says_what_is_known_and_when_the_app_is_ready(server, chromium):

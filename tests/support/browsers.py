@@ -98,6 +98,13 @@ class Device:
         self.context.set_offline(False)
 
 
+def failed_page(device: Device, url: str) -> Page:
+    """A tab that has noticed that Python cannot start."""
+    page = device.open(url, ready=False)
+    page.wait_for_function("() => window.holdfast && holdfast.python === 'failed'", timeout=60_000)
+    return page
+
+
 def forget_script(page: Page, name: str) -> None:
     """Take one script of the build out of the worker's cache and the browser's own (Chromium only).
 

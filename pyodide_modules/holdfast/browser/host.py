@@ -50,7 +50,7 @@ async def start(outbox: Outbox, *, role: Literal["page", "worker"]) -> None:
     await outbox.open(ports)
     if role == "page":
         # Before anything is written here: afterwards nobody could tell a wiped store from a new one.
-        await marker.look(store, clock.now())
+        await marker.look(outbox.name, store, clock.now())
         await outbox.visit()
         on_return(lambda: _keep(outbox.drain(wake="person")))
         leader = Leader(ports, outbox.name, outbox.wake, outbox.listen)

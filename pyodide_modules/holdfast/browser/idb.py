@@ -86,7 +86,7 @@ class IndexedDBStore:
         self._asked_to_keep = True
         persist = getattr(getattr(js.navigator, "storage", None), "persist", None)
         if persist is not None:  # plain http has no storage manager, and a worker may not ask
-            js.navigator.storage.persist()
+            js.navigator.storage.persist().catch(js.Boolean)  # a refusal is an answer too
 
     async def _connection(self) -> Any:
         if self._opening is None or self._opening.gone:

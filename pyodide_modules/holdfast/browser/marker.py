@@ -16,16 +16,17 @@ if TYPE_CHECKING:
     from holdfast.ports import Millis, Store
     from holdfast.storage import Steps
 
-COOKIE = "holdfast_seen"
 COOKIE_S = 34_560_000
 """400 days, the longest that browsers keep a cookie."""
 NAME = "marker"
 
 
-async def look(store: Store, now: Millis) -> None:
-    """Compare cookie and database, and mark both."""
-    await store.run(_mark(_seen_at(), now))
-    js.document.cookie = f"{COOKIE}={now}; Path=/; Max-Age={COOKIE_S}; SameSite=Lax"
+async def look(outbox: str, store: Store, now: Millis) -> None:
+    """Compare the cookie of this outbox with its database, and mark both."""
+    # A host's cookies are shared by all its ports, its databases are not.
+    cookie = f"holdfast_seen_{js.location.port}_{js.encodeURIComponent(outbox)}"
+    await store.run(_mark(_seen_at(cookie), now))
+    js.document.cookie = f"{cookie}={now}; Path=/; Max-Age={COOKIE_S}; SameSite=Lax"
 
 
 async def wiped_after(store: Store) -> Millis | None:
@@ -38,10 +39,10 @@ async def forget(store: Store, now: Millis) -> None:
     await store.run(_forget(now))
 
 
-def _seen_at() -> Millis | None:
+def _seen_at(cookie: str) -> Millis | None:
     for pair in js.document.cookie.split("; "):
         name, _, value = pair.partition("=")
-        if name == COOKIE and value.isdigit():
+        if name == cookie and value.isdigit():
             return int(value)
     return None
 

@@ -262,8 +262,8 @@ def test_the_tab_line_promises_no_more_than_the_browser_does():
     """With Background Sync the tab may go; without it it should stay; Safari's rule is told where it holds."""
     assert sentences.tab_line({"backgroundSync": True}).startswith("You may close this tab.")
     assert sentences.tab_line({"backgroundSync": False}).startswith("Keep this tab open to send.")
-    assert "seven days" in sentences.tab_line({"safari": True, "standalone": False})
-    assert "seven days" not in sentences.tab_line({"safari": True, "standalone": True})
+    assert "seven days" in sentences.tab_line({"forgets": True})
+    assert "seven days" not in sentences.tab_line({"forgets": False})
 
 
 def test_no_sentence_of_the_table_has_a_fact_nobody_can_tell():
