@@ -22,6 +22,8 @@ FRESH_MS = 5_000
 """How long after a thaw a context may still hold a time it took before."""
 ASKED_MS = 15_000
 """How long after somebody asked for a look at the server its probes are not counted."""
+DECIDED_MS = 1_000
+"""How long before a look is made it may have been decided: the waits are measured from there."""
 
 
 @dataclass
@@ -215,7 +217,7 @@ class Device:
             self.owed = False
             return
         self.probes.append(now)
-        recent = [at for at in self.probes if now - at < 60_000]
+        recent = [at for at in self.probes if now - at < 60_000 - DECIDED_MS]
         if len(recent) > 2:
             self.fault(f"{len(recent)} probes within a minute of an outage")
 
