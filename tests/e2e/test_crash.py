@@ -3,6 +3,7 @@
 import pytest
 from playwright.sync_api import Error, Page, expect
 
+from tests.support.browsers import ELSEWHERE, RESOLVE_ELSEWHERE
 from tests.support.inspections import (
     Inspection,
     expect_delivered,
@@ -108,10 +109,15 @@ def test_what_the_server_refuses_fails_with_the_servers_words(server, chromium):
     expect(row).to_contain_text("lies in the future")
 
 
-def test_two_tabs_send_each_inspection_once(relay, chromium, camera):
-    """Two tabs of one device save at once: every key is sent once, and all arrive."""
-    device = chromium(visited=True)
-    tabs = [device.open(relay.url), device.open(relay.url)]
+@pytest.mark.parametrize("locks", [True, False])
+def test_two_tabs_send_each_inspection_once(relay, chromium, camera, locks):
+    """Two tabs of one device save at once: every key is sent once, and all arrive. On plain http there are neither
+    locks nor a worker, and a lease in the database decides who sends.
+    """
+    device = chromium(visited=True) if locks else chromium(*RESOLVE_ELSEWHERE)
+    url = relay.url if locks else f"http://{ELSEWHERE}:{relay.port}"
+    tabs = [device.open(url), device.open(url)]
+    assert tabs[0].evaluate("() => 'locks' in navigator") == locks
     for number in range(1, 4):
         for name, page in zip("AB", tabs, strict=True):
             save(page, Inspection(site=f"{name} {number}", photos=(camera(number),)))
@@ -123,15 +129,17 @@ def test_two_tabs_send_each_inspection_once(relay, chromium, camera):
     expect_delivered(relay.server, jobs)
 
 
-def test_a_tab_that_crashes_while_it_sends_leaves_its_work_to_the_other(relay, chromium, camera):
+@pytest.mark.parametrize("locks", [True, False])
+def test_a_tab_that_crashes_while_it_sends_leaves_its_work_to_the_other(relay, chromium, camera, locks):
     """The sending tab dies with its request on the way; the other tab sends it again, and it arrives once."""
-    device = chromium(visited=True)
-    sender = device.open(relay.url)
+    device = chromium(visited=True) if locks else chromium(*RESOLVE_ELSEWHERE)
+    url = relay.url if locks else f"http://{ELSEWHERE}:{relay.port}"
+    sender = device.open(url)
     held = relay.hold_writes()
     save(sender, Inspection(site="Lock 7", photos=(camera(1),)))
     held.wait()
     job = only(sender)
-    other = device.open(relay.url)
+    other = device.open(url)
     with pytest.raises(Error):
         sender.goto("chrome://crash")
     relay.pass_on()
