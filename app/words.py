@@ -51,6 +51,7 @@ IN_THE_WAY: Final[dict[Obstacle, str]] = {
     Obstacle.SIGN_IN: "It goes out by itself after sign-in.",
     Obstacle.PAUSED: "Sending is paused; it goes out when the pause ends.",
     Obstacle.SWITCHED_OFF: "The server takes none for now; it goes out when that ends.",
+    Obstacle.NO_ROOM: "This device has no room to prepare it. Free some space; then it goes out by itself.",
     Obstacle.DAMAGED: "Too much of it was damaged on this device. Export it, and enter it anew if the server has not got it.",
 }
 """Why a button did nothing."""
@@ -177,6 +178,14 @@ WAITS: Final[dict[str | None, Look]] = {
         (Action.CANCEL,),
     ),
     "time": Look("waiting", "Waiting until {due}", "retry", "It is not to be sent before.", _AGAIN),
+    "space": Look(
+        "yours",
+        "Saved, waiting for room",
+        "storage",
+        "Saved on this device, which has no room to prepare it for sending. It goes out by itself once there is room: "
+        "free some space, or export it and cancel it.",
+        (Action.EXPORT, Action.CANCEL),
+    ),
 }
 
 BECAUSE: Final[dict[Reason | None, str]] = {

@@ -101,6 +101,7 @@ class Obstacle(StrEnum):
     PAUSED = "paused"
     SWITCHED_OFF = "switched_off"
     DAMAGED = "damaged"
+    NO_ROOM = "no_room"
 
 
 class ActionRefusedError(HoldfastError):

@@ -1,56 +1,135 @@
 """Taking in what JavaScript took before Python could: insert the job under its id if absent, commit, then delete the entry.
 
-Dying in between leaves the entry, and taking it in again finds its job: nothing is lost, nothing is doubled.
+Dying in between leaves the entry, and taking it in again finds its job: nothing is lost, nothing is doubled. An entry that
+cannot be copied (a full device) stays where it is, is told of as a job that waits for that, and holds up its own lane only.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from uuid import NAMESPACE_OID, uuid5
 
-from holdfast.errors import HoldfastError, InvalidOptionError, NotUniqueError, SecretError, TooLargeError
+from holdfast.errors import (
+    HoldfastError,
+    InvalidOptionError,
+    NotUniqueError,
+    SecretError,
+    StorageError,
+    TooLargeError,
+)
 from holdfast.job import DEFAULT_PRIORITY, File
 from holdfast.limits import check_content, check_names, check_options, check_secrets, without_secrets
+from holdfast.moments import is_recent
 from holdfast.routes import Route, Violation
-from holdfast.transactions.enqueue import enqueue, enqueue_invalid, enqueue_undecodable, enqueue_unknown
+from holdfast.transactions.enqueue import enqueue, enqueue_invalid, enqueue_undecodable, enqueue_unknown, look_up
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from holdfast.job import Draft
     from holdfast.outbox import Outbox
-    from holdfast.ports import InboxEntry
+    from holdfast.ports import InboxEntry, Millis
     from holdfast.routes import Handler
     from holdfast.storage import Transaction
 
 BATCH = 50
+AGAIN_MS = 10_000
+"""How long a mere look leaves an entry alone that could not be stored: each try may copy all its photos."""
 OPTIONS = ("lane", "priority", "delay_ms", "ttl_ms")
 NAMES = ("id", "key", "type", "account", "taken_at", "fields", "payload", "options")
 
-
-async def take_in(outbox: Outbox) -> None:
-    """Move every entry of the inbox into the queue, in order of arrival. One count when it is empty."""
-    inbox = outbox.ports.inbox
-    while await inbox.count():
-        entries = await inbox.entries(BATCH)
-        for entry in entries:
-            await _take(outbox, entry)
-            await inbox.remove([entry.position])
-        outbox.publish({"kind": "change", "ids": [entry.id for entry in entries]})
+Lane = tuple[str, str, str]
 
 
-async def _take(outbox: Outbox, entry: InboxEntry) -> None:
-    store = outbox.ports.store
-    if damage := _damage(entry):
-        await store.run(_undecodable(outbox, entry, damage))
-        return
-    try:
-        await store.run(_verb(outbox, entry))
-    except NotUniqueError:
-        problem = f"The key {entry.key!r} belongs to another job; enter this one anew if it is another write."
-        other = replace(entry, key=_key_for(entry))
-        await store.run(_verb(outbox, other, also=[{"pointer": "", "message": problem}]))
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """An entry on its way into the queue: the job it becomes, and how."""
+
+    position: int
+    draft: Draft
+    verb: Transaction[tuple[str, str]]
+    lane: Lane | None
+    """The lane it joins; None if it is to fail, and so holds up nobody."""
+
+
+class Intake:
+    """Takes the inbox in, for one context."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
+        self._refused: dict[int, Millis] = {}
+
+    async def run(self, *, at_once: bool = False) -> list[Waiting]:
+        """Move every entry that can be stored into the queue, in order of arrival. One count when it is empty.
+
+        Returns the entries that stay, since the device would not store them or another one of their lane: saved, and tried
+        again by the next call after `AGAIN_MS`, or `at_once`.
+
+        Raises:
+            StorageError: inbox or store cannot be read.
+        """
+        inbox = self._outbox.ports.inbox
+        left: list[Waiting] = []
+        seen: set[int] = set()
+        if not await inbox.count():
+            return left
+        while entries := [entry for entry in await inbox.entries(len(seen) + BATCH) if entry.position not in seen]:
+            taken: list[str] = []
+            for entry in entries:
+                waiting = _waiting(self._outbox, entry)
+                held = waiting.lane is not None and any(before.lane == waiting.lane for before in left)
+                if held or not await self._take(entry, waiting, at_once=at_once):
+                    seen.add(entry.position)
+                    left.append(waiting)
+                    continue
+                taken.append(entry.id)
+                try:
+                    await inbox.remove([entry.position])
+                except StorageError:
+                    seen.add(entry.position)  # its job is found when it is taken in again
+            if taken:
+                self._outbox.publish({"kind": "change", "ids": taken})
+        return await self._not_stored(left)
+
+    async def _not_stored(self, left: list[Waiting]) -> list[Waiting]:
+        """Without those that another context has stored meanwhile; under the ids that they will have."""
+        found = []
+        for waiting in left:
+            draft, is_new = await self._outbox.ports.store.run(look_up(waiting.draft))
+            if is_new:
+                found.append(replace(waiting, draft=draft))
+        return found
+
+    async def _take(self, entry: InboxEntry, waiting: Waiting, *, at_once: bool) -> bool:
+        now = self._outbox.ports.clock.now()
+        refused_at = self._refused.pop(entry.position, None)
+        if refused_at is not None and not at_once and is_recent(refused_at, now, AGAIN_MS):
+            self._refused[entry.position] = refused_at
+            return False
+        store = self._outbox.ports.store
+        try:
+            try:
+                await store.run(waiting.verb)
+            except NotUniqueError:
+                problem = f"The key {entry.key!r} belongs to another job; enter this one anew if it is another write."
+                other = replace(entry, key=_key_for(entry))
+                await store.run(_read(self._outbox, other, also=[{"pointer": "", "message": problem}]).verb)
+        except StorageError:
+            self._refused[entry.position] = now
+            return False
+        return True
+
+
+def lane_of(draft: Draft) -> Lane:
+    """The lane that a job joins."""
+    return draft.record["account"], draft.record["queue"], draft.record["lane_key"]
+
+
+def _waiting(outbox: Outbox, entry: InboxEntry) -> Waiting:
+    damaged = _damage(entry)
+    return _undecodable(outbox, entry, damaged) if damaged else _read(outbox, entry)
 
 
 def _damage(entry: InboxEntry) -> list[str]:
@@ -73,7 +152,7 @@ def _is_pair(pair: Any) -> bool:
     return isinstance(pair, list | tuple) and [type(part) for part in pair] == [str, str]
 
 
-def _undecodable(outbox: Outbox, entry: InboxEntry, damaged: list[str]) -> Transaction[tuple[str, str]]:
+def _undecodable(outbox: Outbox, entry: InboxEntry, damaged: list[str]) -> Waiting:
     """A failed job under what of the entry can be read, and the whole of it as it was found."""
     sound = {name: getattr(entry, name) for name in ("id", "type", "account") if name not in damaged}
     known = {"id": _key_for(entry), "type": "unknown", "account": ""} | sound
@@ -86,7 +165,8 @@ def _undecodable(outbox: Outbox, entry: InboxEntry, damaged: list[str]) -> Trans
         account=known["account"],
         options={},
     )
-    return enqueue_undecodable(draft, {name: getattr(entry, name) for name in NAMES}, [*damaged, "body"])
+    verb = enqueue_undecodable(draft, {name: getattr(entry, name) for name in NAMES}, [*damaged, "body"])
+    return Waiting(entry.position, draft, verb, None)
 
 
 def _key_for(entry: InboxEntry) -> str:
@@ -94,7 +174,7 @@ def _key_for(entry: InboxEntry) -> str:
     return str(uuid5(NAMESPACE_OID, json.dumps([entry.position, entry.id, entry.key])))
 
 
-def _verb(outbox: Outbox, entry: InboxEntry, also: Sequence[dict[str, str]] = ()) -> Transaction[tuple[str, str]]:
+def _read(outbox: Outbox, entry: InboxEntry, also: Sequence[dict[str, str]] = ()) -> Waiting:
     handler = outbox.handlers.get(entry.type)
     files = tuple(File(*file) for file in entry.files)
     payload, broken = _checked(handler, entry, files)
@@ -110,10 +190,12 @@ def _verb(outbox: Outbox, entry: InboxEntry, also: Sequence[dict[str, str]] = ()
         created_at=entry.taken_at,
     )
     if handler is None:
-        return enqueue_unknown(draft)
+        return Waiting(entry.position, draft, enqueue_unknown(draft), None)
     broken += also
     broken += [{"pointer": "", "message": problem} for problem in problems]
-    return enqueue_invalid(draft, broken) if broken else enqueue(draft)
+    if broken:
+        return Waiting(entry.position, draft, enqueue_invalid(draft, broken), None)
+    return Waiting(entry.position, draft, enqueue(draft), lane_of(draft))
 
 
 def _checked(handler: Handler | None, entry: InboxEntry, files: Sequence[File]) -> tuple[Any, list[dict[str, str]]]:

@@ -8,28 +8,33 @@ from __future__ import annotations
 import asyncio
 import re
 from base64 import b64encode
+from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from holdfast.drains import Drains
 from holdfast.errors import (
+    ActionRefusedError,
     InvalidOptionError,
     InvalidPayloadError,
     JobNotFoundError,
     NewerStorageError,
     NotUniqueError,
+    Obstacle,
     StorageClosedError,
     StorageError,
+    StorageFullError,
     TooLargeError,
     WaitTimeoutError,
 )
 from holdfast.gates import Gates, pause_name
 from holdfast.guard import GuardedStore
-from holdfast.inbox import take_in
+from holdfast.inbox import Intake, lane_of
 from holdfast.job import DEFAULT_PRIORITY, Draft, File, new_job, public_row
 from holdfast.lifecycle import REASONS, STATES, UNSENT, Reason, State
 from holdfast.limits import (
+    MAX_INTEGER,
     check_content,
     check_names,
     check_one_of,
@@ -42,10 +47,10 @@ from holdfast.ports import InboxEntry
 from holdfast.processor import Processor
 from holdfast.registry import Registry
 from holdfast.routes import Route
-from holdfast.rows import rows
+from holdfast.rows import row_in_inbox, rows
 from holdfast.statistics import statistics
 from holdfast.transactions.adopting import adopt, read_depths
-from holdfast.transactions.enqueue import enqueue, enqueue_relaxed
+from holdfast.transactions.enqueue import enqueue, enqueue_cancelled, enqueue_relaxed
 from holdfast.transactions.gating import look_now, look_soon, pause, resume, signed_in
 from holdfast.transactions.quarantine import audit, read_raw
 from holdfast.transactions.reading import list_by_reason, list_jobs, read_before, read_figures, read_job
@@ -55,7 +60,8 @@ from holdfast.transactions.tidy import Retention, wipe_finished
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from holdfast.ports import Event, Millis, Ports
+    from holdfast.inbox import Waiting
+    from holdfast.ports import Attachment, Event, Millis, Ports
     from holdfast.routes import Handler
     from holdfast.storage import Record
 
@@ -69,12 +75,24 @@ _OWN_PATH = re.compile(r"/([^/].*)?")
 
 Wake = Literal["person", "wake", "timer"]
 
+NO_ROOM_MS = 60_000
+"""When the inbox is looked at again if something in it found no room; sooner if anything else wakes the outbox."""
+
 
 class Accepted(NamedTuple):
     """A write that is durable on this device."""
 
     id: str
     key: str
+
+
+class _Found(NamedTuple):
+    """One job with its body, its attachments' handles (None: lost) and the gates; None for one that is in the inbox."""
+
+    record: Record
+    body: Record
+    handles: Sequence[Attachment | None]
+    gates: list[Record] | None
 
 
 class Outbox(Registry):
@@ -117,6 +135,7 @@ class Outbox(Registry):
         self._processors: dict[str, Processor] = {}
         self._drains: Drains | None = None
         self._listeners: list[Callable[[Event], None]] = []
+        self._intake = Intake(self)
 
     # Opening
 
@@ -133,7 +152,7 @@ class Outbox(Registry):
                 self,
                 app_version=self.app_version,
                 retention=self.retention,
-                take_in=lambda: take_in(self),
+                take_in=self._intake.run,
                 publish=self.publish,
             )
             for name, queue in self.queues().items()
@@ -195,11 +214,17 @@ class Outbox(Registry):
         options = {"lane": lane, "priority": priority, "delay_ms": delay_ms, "ttl_ms": ttl_ms}
         account = await self.ports.inbox.account()
         # An inbox that cannot be read must not cost a write; sending waits for it.
+        left: list[Waiting] = []
         with suppress(StorageError):
-            await take_in(self)
+            left = await self._intake.run()
         draft = self.draft(
             type_, payload, attachments, id=accepted.id, key=accepted.key, account=account, options=options
         )
+        if any(before.lane == lane_of(draft) for before in left):
+            # Its lane waits for room with one that came before it: it joins it there.
+            await self._append(type_, payload, attachments, accepted, account=account, options=options)
+            self._told(accepted.id)
+            return accepted
         try:
             verb = enqueue if self.durability_of(type_) == "strict" else enqueue_relaxed
             accepted = Accepted(*await self.ports.store.run(verb(draft, self.queue_of(handler.queue).depth)))
@@ -289,14 +314,17 @@ class Outbox(Registry):
             raise InvalidOptionError(f"reason takes one of {', '.join(REASONS)}; not {reason!r}.")
         check_whole_number("limit", limit, least=1)
         account = await self.ports.inbox.account()
-        await take_in(self)
+        left = await self._left(account)
         states = STATES if state is None else (State(state),)
         if reason is None:
             records, gates = await self.ports.store.run(list_jobs(account, states, limit))
         else:
             records, gates = await self.ports.store.run(list_by_reason(account, Reason(reason), limit))
         found = [row for row in self._rows(records, gates) if row["state"] in states]
-        return sorted(found, key=lambda row: (row["created_at"], row["seq"]), reverse=True)
+        if State.PENDING in states and reason is None:
+            found += [row_in_inbox(waiting.draft.record, self) for waiting in left]
+        # What has no place in the queue yet came after all that has one.
+        return sorted(found, key=lambda row: (row["created_at"], row["seq"] or MAX_INTEGER), reverse=True)
 
     async def job(self, job_id: str) -> Record | None:
         """One job with its `payload` and its attachments' `field`, `name`, `type`, `size`; None if there is none.
@@ -308,7 +336,7 @@ class Outbox(Registry):
         if found is None:
             return None
         record, body, _, gates = found
-        [row] = self._rows([record], gates)
+        [row] = self._rows([record], gates) if gates is not None else [row_in_inbox(record, self)]
         if row["waits"] == "turn":
             row["ahead"], row["after"] = await self.ports.store.run(read_before(record))
         whole = row | {"payload": body["payload"], "attachments": body["attachments"]}
@@ -328,10 +356,10 @@ class Outbox(Registry):
     async def stats(self) -> dict[str, Any]:
         """Depths, ages, retries, failures by reason, time to receipt (statistics.py), and `storage` where it is known."""
         account = await self.ports.inbox.account()
-        await take_in(self)
+        in_inbox = [waiting.draft.record for waiting in await self._left(account)]
         figures = await self.ports.store.run(read_figures(account))
         storage = await self.ports.storage_estimate()
-        return statistics(figures, self, self.ports.clock.now()) | {"storage": storage}
+        return statistics(figures, self, self.ports.clock.now(), in_inbox=in_inbox) | {"storage": storage}
 
     async def wait(self, job_id: str, *, timeout_ms: Millis = 10_000) -> Record:
         """The job once it no longer goes by itself: received, or in need of a person. Works after a reload.
@@ -371,10 +399,8 @@ class Outbox(Registry):
     async def retry(self, job_id: str, *, accept_duplicate: bool = False) -> Record:
         """Send a job now, or once more. Raises JobNotFoundError, ActionRefusedError (it says why)."""
         account = await self.ports.inbox.account()
-        found = await self._read(job_id)
-        if found is None:
-            raise JobNotFoundError(job_id)
-        origin = self.origin_of(found[0]["type"])
+        found = await self._read_taken_in(job_id)
+        origin = self.origin_of(found.record["type"])
         verb = retry(account, job_id, origin, self.ports.clock.now(), accept_duplicate=accept_duplicate)
         record = await self.ports.store.run(verb)
         self._told(job_id)
@@ -384,8 +410,11 @@ class Outbox(Registry):
         """End a job for good; what was handed to the network may have arrived. Raises as `retry`."""
         check_text("id", job_id)
         account = await self.ports.inbox.account()
-        await take_in(self)
-        record = await self.ports.store.run(cancel(account, job_id, self.ports.clock.now()))
+        waiting = next((one for one in await self._left(account) if one.draft.record["id"] == job_id), None)
+        if waiting is None:
+            record = await self.ports.store.run(cancel(account, job_id, self.ports.clock.now()))
+        else:
+            record = await self._cancel_in_inbox(waiting)
         self._abort(job_id)
         self._told(job_id, also={"cancelled": True})
         return public_row(record)
@@ -395,10 +424,7 @@ class Outbox(Registry):
 
         Without `attachments` it keeps those it has. Raises as `enqueue` and `retry`.
         """
-        found = await self._read(job_id)
-        if found is None:
-            raise JobNotFoundError(job_id)
-        record = found[0]
+        record = (await self._read_taken_in(job_id)).record
         files = list(await self.files(job_id)) if attachments is None else list(attachments)
         handler = self.handler_of(record["type"])
         _check(handler, payload, files)
@@ -441,8 +467,10 @@ class Outbox(Registry):
     async def visit(self) -> None:
         """A person is here: what crashed is tried once more, and a held account once. Called as a page starts."""
         account = await self.ports.inbox.account()
-        again = await self.ports.store.run(visit(account, self.ports.clock.now()))
-        await self.ports.store.run(look_now(self.ports.clock.now()))
+        again: list[str] = []
+        with suppress(StorageFullError):  # a full device still shows, exports and sends what it has
+            again = await self.ports.store.run(visit(account, self.ports.clock.now()))
+            await self.ports.store.run(look_now(self.ports.clock.now()))
         with suppress(NewerStorageError):  # what a newer version has made is its own business
             await self.ports.store.run(audit())
         self.publish({"kind": "change", "ids": again})
@@ -461,8 +489,8 @@ class Outbox(Registry):
         What is unsent is never wiped; it waits until its account signs in. Returns how many such jobs there are.
         """
         account = await self.ports.inbox.account()
-        await take_in(self)
-        unsent = await self.ports.store.run(wipe_finished(account))
+        left = await self._left(account)
+        unsent = await self.ports.store.run(wipe_finished(account)) + len(left)
         await self.ports.inbox.wipe_drafts()
         await self.ports.inbox.set_account("")
         self.publish({"kind": "change", "ids": []})
@@ -470,8 +498,8 @@ class Outbox(Registry):
 
     async def waiting_accounts(self) -> dict[str, int]:
         """How many jobs of each account are unsent on this device, '' being nobody; no more is told of another's."""
-        await take_in(self)
-        return await self.ports.store.run(read_depths(UNSENT))
+        left = Counter(waiting.draft.record["account"] for waiting in await self._intake.run())
+        return dict(left + Counter(await self.ports.store.run(read_depths(UNSENT))))
 
     async def adopt(self) -> list[str]:
         """What was saved while nobody was signed in belongs to the account that is now; returns the jobs' ids.
@@ -480,7 +508,7 @@ class Outbox(Registry):
         `outcome_unknown`, since a server keeps the keys of accounts apart.
         """
         account = await self.ports.inbox.account()
-        await take_in(self)
+        await self._intake.run()
         adopted = await self.ports.store.run(adopt(account, self.ports.clock.now())) if account else []
         self._told(*adopted)
         return adopted
@@ -530,8 +558,11 @@ class Outbox(Registry):
 
     async def _drain_queue(self, queue: str) -> Millis | None:
         account = await self.ports.inbox.account()
-        await take_in(self)
+        left = await self._intake.run(at_once=True)
         wake_at = await self._processors[queue].drain(account)
+        if left:
+            again_at = self.ports.clock.now() + NO_ROOM_MS
+            wake_at = again_at if wake_at is None else min(wake_at, again_at)
         self.publish({"kind": "drained", "queue": queue, "wake_at": wake_at})
         return wake_at
 
@@ -546,11 +577,40 @@ class Outbox(Registry):
             raise InvalidOptionError(f"The outbox {self.name!r} is not open yet; await `open` first.")
         return self._drains
 
-    async def _read(self, job_id: str) -> Any:
+    async def _read(self, job_id: str) -> _Found | None:
         check_text("id", job_id)
         account = await self.ports.inbox.account()
-        await take_in(self)
-        return await self.ports.store.run(read_job(account, job_id))
+        for waiting in await self._left(account):
+            draft = waiting.draft
+            if draft.record["id"] == job_id:
+                return _Found(draft.record, draft.body, [file.handle for file in draft.files], None)
+        found = await self.ports.store.run(read_job(account, job_id))
+        return None if found is None else _Found(*found)
+
+    async def _read_taken_in(self, job_id: str) -> _Found:
+        found = await self._read(job_id)
+        if found is None:
+            raise JobNotFoundError(job_id)
+        if found.gates is None:
+            raise ActionRefusedError(
+                Obstacle.NO_ROOM, f"Job {job_id!r} waits for room on this device: free some space, or cancel it."
+            )
+        return found
+
+    async def _left(self, account: str) -> list[Waiting]:
+        """What of an account is left in the inbox after it was taken in."""
+        return [one for one in await self._intake.run() if one.draft.record["account"] == account]
+
+    async def _cancel_in_inbox(self, waiting: Waiting) -> Record:
+        """The queue hears of it too, before or after there is room for that: another context may be taking it in."""
+        record = waiting.draft.record
+        with suppress(StorageError):
+            await self.ports.store.run(enqueue_cancelled(waiting.draft))
+        await self.ports.inbox.remove([waiting.position])
+        with suppress(StorageError, JobNotFoundError, ActionRefusedError):
+            await self.ports.store.run(enqueue_cancelled(waiting.draft))
+            await self.ports.store.run(cancel(record["account"], record["id"], self.ports.clock.now()))
+        return record | {"state": State.CANCELLED, "reason": Reason.BY_PERSON}
 
     def _pause_name(self, queue: str | None, type_: str | None) -> str:
         if queue is not None and queue not in self.queues():

@@ -55,7 +55,7 @@ class Processor:
         *,
         app_version: int,
         retention: Retention,
-        take_in: Callable[[], Awaitable[None]],
+        take_in: Callable[[], Awaitable[object]],
         publish: Callable[[Event], None],
     ) -> None:
         """Describe one.

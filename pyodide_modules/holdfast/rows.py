@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def rows(records: Iterable[Record], gates: Gates, registry: Registry, now: Millis) -> list[Record]:
     """A public row for each record, with `waits`, `after`, `ahead`, `unknown_since` and `durability` beside the fields of a job.
 
-    `waits` says what a pending job waits for: `turn`, `pause`, `sign-in`, `network`, `retry`, `time`, or None if it can
-    go at once. `after` is the id of the job before it in its lane, `ahead` how many of the lane's given jobs go first.
+    `waits` says what a pending job waits for: `turn`, `pause`, `sign-in`, `network`, `retry`, `time`, `space` (in the inbox,
+    for room), or None if it can go at once. `after` is the id of the job before it in its lane, `ahead` how many of the lane's given jobs go first.
     """
     records = list(records)
     before = _before(records)
@@ -36,6 +36,12 @@ def rows(records: Iterable[Record], gates: Gates, registry: Registry, now: Milli
         }
         for record in records
     ]
+
+
+def row_in_inbox(record: Record, registry: Registry) -> Record:
+    """The row of a submission that waits for room in the queue: `waits` is `space`."""
+    more = {"waits": "space", "ahead": 0, "after": None, "unknown_since": None}
+    return public_row(record) | more | {"durability": registry.durability_of(record["type"])}
 
 
 def waits_for(record: Record, gates: Gates, origin: str, now: Millis) -> str | None:  # noqa: PLR0911  (one line a wait)

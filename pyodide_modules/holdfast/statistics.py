@@ -6,28 +6,34 @@ from typing import TYPE_CHECKING, Any
 
 from holdfast.gates import Gates
 from holdfast.histogram import quantile
-from holdfast.lifecycle import STATES, UNSENT
+from holdfast.lifecycle import STATES, UNSENT, State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from holdfast.ports import Millis
     from holdfast.registry import Registry
+    from holdfast.storage import Record
     from holdfast.transactions.reading import Figures
 
 STALLED_MS = 600_000
 """A job that could have gone this long ago, with nothing known to hold it back, means that something is wrong."""
 
 
-def statistics(figures: Figures, registry: Registry, now: Millis) -> dict[str, Any]:
+def statistics(figures: Figures, registry: Registry, now: Millis, *, in_inbox: Sequence[Record] = ()) -> dict[str, Any]:
     """Depths, ages and counters; instants in milliseconds since 1970, spans in `…_ms`, None where there is nothing.
 
     `states` and `queues` count jobs by state; `unsent` is what was neither received nor cancelled; `oldest_due_at` is
     since when the longest-waiting head could have gone; `stalled` says that nothing known holds it back;
-    `time_to_receipt` is from enqueue to receipt.
+    `time_to_receipt` is from enqueue to receipt. `in_inbox` are jobs that wait for room; they count as pending.
     """
     gates = Gates.of(figures.gates)
-    states = {state: sum(queue["states"].get(state, 0) for queue in figures.queues) for state in STATES}
+    queues = {queue["queue"]: queue["states"] for queue in figures.queues}
+    for record in in_inbox:
+        counted = queues.get(record["queue"], {})
+        queues[record["queue"]] = counted | {State.PENDING: counted.get(State.PENDING, 0) + 1}
+    taken_at = [record["created_at"] for record in in_inbox]
+    states = {state: sum(queue.get(state, 0) for queue in queues.values()) for state in STATES}
     received = [queue["last_received_at"] for queue in figures.queues if queue["last_received_at"] is not None]
     due = [head for head in figures.due if head["ready_at"] <= now]
     free = [
@@ -41,16 +47,20 @@ def statistics(figures: Figures, registry: Registry, now: Millis) -> dict[str, A
     return {
         "states": states,
         "unsent": sum(states[state] for state in UNSENT),
-        "queues": {queue["queue"]: queue["states"] for queue in figures.queues},
+        "queues": queues,
         "retries": sum(queue["retries"] for queue in figures.queues),
         "failures": _sums(queue["failures"] for queue in figures.queues),
-        "oldest_unsent_at": figures.oldest_unsent_at,
-        "oldest_pending_at": figures.oldest_pending_at,
+        "oldest_unsent_at": _first(figures.oldest_unsent_at, *taken_at),
+        "oldest_pending_at": _first(figures.oldest_pending_at, *taken_at),
         "oldest_due_at": min((head["ready_at"] for head in due), default=None),
         "stalled": bool(free) and now - min(free) > STALLED_MS,
         "last_received_at": max(received, default=None),
         "time_to_receipt": {"median_ms": quantile(latencies, 0.5), "p95_ms": quantile(latencies, 0.95)},
     }
+
+
+def _first(*instants: Millis | None) -> Millis | None:
+    return min((at for at in instants if at is not None), default=None)
 
 
 def _sums(counters: Iterable[dict[str, int]]) -> dict[str, int]:

@@ -1,13 +1,21 @@
 """Storage that is refused, full, cleared or may be cleared: said in time, and nothing typed is lost."""
 
+import json
 import re
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
 
-from tests.support.browsers import failed_page, wait_until_offline_capable, wait_until_ready
+from tests.support.browsers import (
+    ELSEWHERE,
+    RESOLVE_ELSEWHERE,
+    failed_page,
+    wait_until_offline_capable,
+    wait_until_ready,
+)
 from tests.support.inspections import Inspection, expect_saved, fill, on_device, save, submit, wait_for_received
-from tests.support.screens import banners, turn_to
+from tests.support.screens import actions, banners, entry, pill, turn_to
 from tests.support.server import Server, free_port
 
 pytestmark = pytest.mark.browser
@@ -37,6 +45,24 @@ FULL = """globalThis.caches && (() => {
         return gone;
     };
 })();"""
+NO_ROOM = """(() => {
+    // The same for files on their way into the queue, for which a device may have no room beside those in the inbox.
+    globalThis.noRoom = true;
+    const put = IDBObjectStore.prototype.put;
+    IDBObjectStore.prototype.put = function (...given) {
+        const request = put.apply(this, given);
+        if (noRoom && this.name === "attachments") {
+            Object.defineProperty(this.transaction, "error", { value: new DOMException("full", "QuotaExceededError") });
+            request.addEventListener("success", () => this.transaction.abort());
+        }
+        return request;
+    };
+})();"""
+APPEND = """(site) => holdfastInbox.append({
+    type: "inspection.create",
+    fields: [["site", site], ["inspected_on", "2026-11-20"], ["severity", "low"]],
+    files: [["photos", new File([new Uint8Array(300)], "a.jpg", { type: "image/jpeg" })]],
+})"""
 PERSISTENCE = """if (globalThis.isSecureContext && navigator.storage) {{
     globalThis.asked = 0;
     navigator.storage.persist = () => {{ asked += 1; return {answer}; }};
@@ -112,6 +138,42 @@ def test_a_device_without_any_room_says_so_and_keeps_the_form(server, chromium, 
     expect_saved(page, "Lock 7")
     (item,) = wait_for_received(server, 1)
     assert len(item["photos"]) == 2
+
+
+def test_what_finds_no_room_in_the_queue_is_shown_and_the_rest_goes_on(server, chromium):
+    """Saved before Python was ready, and the device has no room to copy the photos: the page opens, shows, counts, exports
+    and cancels it, sends the others, and takes it in when there is room. The page alone: no worker could take it in.
+    """
+    device = chromium(*RESOLVE_ELSEWHERE)
+    device.context.add_init_script(NO_ROOM)
+    page = device.open(f"http://{ELSEWHERE}:{server.port}")
+    server.kill()
+    save(page, Inspection(site="Lock 1"))
+    for site in ("Lock 2", "Lock 3"):
+        page.evaluate(APPEND, site)
+    server.start()
+    page.reload()
+    wait_until_ready(page)
+    assert [item["site"] for item in wait_for_received(server, 1)] == ["Lock 1"]
+    turn_to(page, "Outbox")
+    expect(page.locator("#count")).to_have_text("2 unsent, 2 need you", timeout=30_000)
+    for site in ("Lock 2", "Lock 3"):
+        expect(pill(entry(page, site))).to_have_text("Saved, waiting for room")
+        assert actions(entry(page, site)) == ["Export", "Cancel"]
+    with page.expect_download() as download:
+        page.locator("#outbox").get_by_role("button", name="Export all").click()
+    exported = json.loads(Path(download.value.path()).read_text())["jobs"]
+    assert [(job["payload"]["site"], len(job["attachments"][0]["data"])) for job in exported] == [
+        ("Lock 3", 400),
+        ("Lock 2", 400),
+    ]
+    entry(page, "Lock 2").get_by_role("button", name="Cancel").click()
+    expect(pill(entry(page, "Lock 2"))).to_have_text("Cancelled")
+    page.evaluate("() => { noRoom = false; }")
+    page.locator("#outbox").get_by_role("button", name="Send now").click()
+    items = wait_for_received(server, 2)
+    assert [(item["site"], len(item["photos"])) for item in items] == [("Lock 1", 0), ("Lock 3", 1)]
+    expect(page.locator("#count")).to_have_text("All received", timeout=30_000)
 
 
 def test_what_has_waited_for_three_days_is_warned_about(server, chromium):

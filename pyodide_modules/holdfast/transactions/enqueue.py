@@ -9,9 +9,9 @@ from holdfast.errors import QueueFullError
 from holdfast.job import another, same_write
 from holdfast.lifecycle import ON_THE_WAY, Reason, State, check_move
 from holdfast.soundness import said_of
-from holdfast.storage import Get, Put, transaction
+from holdfast.storage import Get, Put, reading, transaction
 from holdfast.transactions.lane import head_of
-from holdfast.transactions.moving import count_in, read_queue
+from holdfast.transactions.moving import count_in, read_queue, store
 
 if TYPE_CHECKING:
     from holdfast.job import Draft
@@ -54,6 +54,12 @@ def _enqueue(draft: Draft, depth: int | None) -> Steps[Stored]:
     return record["id"], record["key"]
 
 
+@reading("jobs", "bodies")
+def look_up(draft: Draft) -> Steps[tuple[Draft, bool]]:
+    """The job as it would be stored now, and whether it is new; if it is not, with the key it was stored with."""
+    return (yield from _look_up(draft))
+
+
 def _look_up(draft: Draft) -> Steps[tuple[Draft, bool]]:
     """The job as it is to be stored, and whether it is new; if it is not, with the key it was stored with."""
     while True:
@@ -87,20 +93,35 @@ def enqueue_undecodable(draft: Draft, found: Record, damaged: list[str]) -> Step
     return stored
 
 
-def _insert_failed(draft: Draft, reason: Reason, said: Record) -> Steps[Stored]:
-    check_move(draft.record["id"], State.PENDING, State.FAILED, reason)
+@transaction("jobs", "bodies", "queues", durability="strict")
+def enqueue_cancelled(draft: Draft) -> Steps[Stored]:
+    """Store that a submission was cancelled before it was taken in, without its content: nobody takes it in any more."""
     draft, is_new = yield from _look_up(draft)
-    if not is_new:
-        return draft.record["id"], draft.record["key"]
-    record = draft.record | {"state": State.FAILED, "reason": reason, "said": said}
+    if is_new:
+        record, queue = yield from _ended(draft, State.CANCELLED, Reason.BY_PERSON)
+        yield from store(record, queue)
+    return draft.record["id"], draft.record["key"]
+
+
+def _insert_failed(draft: Draft, reason: Reason, said: Record) -> Steps[Stored]:
+    draft, is_new = yield from _look_up(draft)
+    if is_new:
+        record, queue = yield from _ended(draft, State.FAILED, reason)
+        queue["failures"][reason] = queue["failures"].get(reason, 0) + 1
+        yield from _store(draft, record | {"said": said}, queue)
+    return draft.record["id"], draft.record["key"]
+
+
+def _ended(draft: Draft, state: State, reason: Reason) -> Steps[tuple[Record, Record]]:
+    """The record of a job that never waits for its lane, and its queue's, counted along."""
+    check_move(draft.record["id"], State.PENDING, state, reason)
+    record = draft.record | {"state": state, "reason": reason}
     record.pop("expire_by", None)
     queue = yield from read_queue(record["account"], record["queue"])
     queue["last_place"] += 1
     record["seq"] = queue["last_place"]
-    count_in(queue, State.FAILED)
-    queue["failures"][reason] = queue["failures"].get(reason, 0) + 1
-    yield from _store(draft, record, queue)
-    return record["id"], record["key"]
+    count_in(queue, state)
+    return record, queue
 
 
 def insert(draft: Draft, queue: Record, place: int | None = None) -> Steps[None]:

@@ -49,13 +49,13 @@ def test_the_table_is_neither_short_of_a_reason_nor_knows_one_too_many():
 
 
 def test_the_tone_says_who_has_to_act():
-    """The person acts on what failed, conflicts, expired or waits for sign-in; on nothing else."""
+    """The person acts on what failed, conflicts, expired, or waits for sign-in or for room; on nothing else."""
     tones = {state: {look(job(state, reason)).tone for reason in REASONS_OF[state]} for state in STATES}
     assert tones == {
         State.PENDING: {"waiting"}, State.PROCESSING: {"moving"}, State.COMPLETED: {"received"},
         State.FAILED: {"yours"}, State.CANCELLED: {"ended"}, State.EXPIRED: {"yours"}, State.CONFLICT: {"yours"},
     }  # fmt: skip
-    assert look(job(waits="sign-in")).tone == "yours"
+    assert look(job(waits="sign-in")).tone == look(job(waits="space")).tone == "yours"
 
 
 def test_what_needs_the_person_offers_something_to_do():
@@ -100,6 +100,15 @@ SITUATIONS: list[tuple[dict[str, Any], str, str, list[str]]] = [
         "Failed",
         "All 8 attempts are used; the last ended with a server fault (503). Retry later: it starts again at 0 of 8.",
         ["Retry now", "Cancel"],
+    ),
+    (
+        job(waits="space"),
+        "Saved, waiting for room",
+        (
+            "Saved on this device, which has no room to prepare it for sending. It goes out by itself once there is room: "
+            "free some space, or export it and cancel it."
+        ),
+        ["Export", "Cancel"],
     ),
     (
         job("failed", "invalid", said={"errors": [{"pointer": "/site", "message": "Enter the site."}]}),
