@@ -95,4 +95,6 @@ def _together(transactions: list[Transaction[Any]]) -> Transaction[list[Any]]:
         return results
 
     first = transactions[0]
-    return Transaction(" and ".join({one.name: None for one in transactions}), first.stores, first.durability, steps)
+    name = " and ".join({one.name: None for one in transactions})
+    ahead = tuple(read for one in transactions for read in one.ahead)
+    return Transaction(name, first.stores, first.durability, steps, ahead)

@@ -7,34 +7,20 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left, bisect_right, insort
-from math import isnan
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from holdfast.errors import NotUniqueError
+from holdfast.keys import encode, index_key, key_of
 from holdfast.schema import MIGRATIONS
 from holdfast.storage import Count, Delete, Get, GetAll, KeyRange, Migration, ObjectStore, Put, schema_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from holdfast.keys import Encoded
     from holdfast.storage import Key, Record, Request, Transaction
 
 T = TypeVar("T")
-
-Encoded = tuple[Any, ...]
-
-
-def encode(key: Key) -> Encoded:
-    """A key as a tuple that sorts the way IndexedDB sorts: numbers, strings (by UTF-16 unit), lists."""
-    if isinstance(key, bool):
-        raise TypeError("A boolean is no IndexedDB key.")
-    if isinstance(key, int | float) and not isnan(key):
-        return (1, key)
-    if isinstance(key, str):
-        return (2, key.encode("utf-16-be", "surrogatepass"))
-    if isinstance(key, list | tuple):
-        return (3, tuple(encode(part) for part in key))
-    raise TypeError(f"{key!r} is no IndexedDB key.")
 
 
 class MemoryStore:
@@ -91,14 +77,6 @@ class MemoryStore:
         return None
 
 
-def _index_key(record: Record, fields: tuple[str, ...]) -> Key | None:
-    """The key of a record in an index; IndexedDB leaves it out unless every part is a valid key."""
-    parts = [record.get(field) for field in fields]
-    if all(isinstance(part, str | int | float) and not isinstance(part, bool) for part in parts):
-        return parts
-    return None
-
-
 class _Table:
     """One object store: values by primary key, and a sorted list of keys for itself and each index."""
 
@@ -126,9 +104,9 @@ class _Table:
 
     def put(self, value: Any, key: Key | None) -> Callable[[], None]:
         kept = value if self._schema.opaque else json.dumps(value)
-        primary = encode(key if key is not None else self._key_of(value))
+        primary = encode(key if key is not None else key_of(value, self._schema))
         for index in self._schema.unique:
-            found = _index_key(value, self._schema.indexes[index])
+            found = index_key(value, self._schema.indexes[index])
             if found is not None and any(known != primary for known in self._find(KeyRange(found, found), index)):
                 raise NotUniqueError(index)
         before = self._values.get(primary)
@@ -137,7 +115,7 @@ class _Table:
 
     def fill(self, records: list[Any]) -> None:
         for record in records:
-            stored, primary = json.dumps(record), encode(self._key_of(record))
+            stored, primary = json.dumps(record), encode(key_of(record, self._schema))
             self._replace(primary, None)
             self._values[primary] = stored
             for index, key in self._keys(record, primary):
@@ -187,15 +165,7 @@ class _Table:
     def _keys(self, record: Record, primary: Encoded) -> list[tuple[str | None, Encoded]]:
         keys: list[tuple[str | None, Encoded]] = [(None, primary)]
         for name, fields in self._schema.indexes.items():
-            found = _index_key(record, fields)
+            found = index_key(record, fields)
             if found is not None:
                 keys.append((name, encode(found)))
         return keys
-
-    def _key_of(self, record: Record) -> Key:
-        if isinstance(self._schema.key, tuple):
-            return [record[field] for field in self._schema.key]
-        if self._schema.key is None:
-            raise TypeError("This object store takes its key with each put.")
-        key: Key = record[self._schema.key]
-        return key

@@ -78,7 +78,9 @@ class Delete:
     query: Key | KeyRange
 
 
-Request = Get | GetAll | Count | Put | Delete
+Read = Get | GetAll | Count
+Request = Read | Put | Delete
+Ahead = Callable[..., tuple[Read, ...]]
 Steps = Generator[Request, Any, T_co]
 
 
@@ -91,6 +93,8 @@ class Transaction(Generic[T_co]):
     durability: Durability | None
     """None: it only reads, and so it holds up nobody who writes."""
     start: Callable[[], Steps[T_co]]
+    ahead: tuple[Read, ...] = ()
+    """Reads that it begins with, in whatever order: where each is a journey of its own, a store makes them in one."""
 
     def __iter__(self) -> Steps[T_co]:
         """So that one transaction can `yield from` another and be one atomic step with it."""
@@ -107,24 +111,27 @@ class Transaction(Generic[T_co]):
 def transaction(
     *stores: str,
     durability: Durability,
+    ahead: Ahead | None = None,
 ) -> Callable[[Callable[P, Steps[T_co]]], Callable[P, Transaction[T_co]]]:
-    """Make a generator function a transaction over these object stores."""
-    return _transaction(stores, durability)
+    """Make a generator function a transaction over these object stores; `ahead` says from its arguments what it reads first."""
+    return _transaction(stores, durability, ahead)
 
 
 def reading(*stores: str) -> Callable[[Callable[P, Steps[T_co]]], Callable[P, Transaction[T_co]]]:
     """Make a generator function a transaction that only reads these object stores."""
-    return _transaction(stores, None)
+    return _transaction(stores, None, None)
 
 
 def _transaction(
     stores: tuple[str, ...],
     durability: Durability | None,
+    ahead: Ahead | None,
 ) -> Callable[[Callable[P, Steps[T_co]]], Callable[P, Transaction[T_co]]]:
     def decorate(steps: Callable[P, Steps[T_co]]) -> Callable[P, Transaction[T_co]]:
         @wraps(steps)
         def begin(*args: P.args, **kwargs: P.kwargs) -> Transaction[T_co]:
-            return Transaction(steps.__name__, stores, durability, lambda: steps(*args, **kwargs))
+            first = ahead(*args, **kwargs) if ahead else ()
+            return Transaction(steps.__name__, stores, durability, lambda: steps(*args, **kwargs), first)
 
         return begin
 

@@ -1,7 +1,6 @@
 """IndexedDB as the `Store` port: one database, transactions as generators, connections that come back.
 
-An IndexedDB transaction ends as soon as control returns to the event loop with no request pending, so each step of the
-generator runs inside the `success` callback of the request before it. One callback object serves a whole transaction.
+How a transaction is driven stands in steps.py; this is about having a connection to drive it on.
 """
 
 from __future__ import annotations
@@ -13,15 +12,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import js
 from pyodide.ffi import JsException, create_once_callable, create_proxy
 
+from holdfast.browser.steps import Stepper, error_of
 from holdfast.commits import GroupCommit
-from holdfast.errors import NewerStorageError, NotUniqueError, StorageClosedError, StorageError, StorageFullError
+from holdfast.errors import StorageClosedError, StorageError, StorageFullError
 from holdfast.schema import MIGRATIONS
-from holdfast.storage import Count, Delete, Get, GetAll, KeyRange, Migration, ObjectStore, Put, schema_of
+from holdfast.storage import Migration, schema_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from holdfast.storage import Key, Request, Steps, Transaction
+    from holdfast.storage import Steps, Transaction
 
 T = TypeVar("T")
 
@@ -35,7 +35,7 @@ class IndexedDBStore:
     def __init__(self, name: str, migrations: tuple[Migration, ...] = MIGRATIONS) -> None:
         self._name = name
         self._migrations = migrations
-        self._schema = schema_of(migrations)
+        self._stepper = Stepper(schema_of(migrations))
         self._opening: _Opening | None = None
         self._asked_to_keep = False
         self._writers = GroupCommit(self._surely)
@@ -77,7 +77,7 @@ class IndexedDBStore:
             opening.close()
 
     async def _once(self, transaction: Transaction[T]) -> T:
-        return await _drive(await self._connection(), self._schema, transaction)
+        return await self._stepper.run(await self._connection(), transaction)
 
     def _ask_to_keep(self) -> None:
         """Ask the browser once not to clear this storage. Not awaited: it may ask the person, or never answer."""
@@ -90,7 +90,7 @@ class IndexedDBStore:
 
     async def _connection(self) -> Any:
         if self._opening is None or self._opening.gone:
-            self._opening = _Opening(self._name, self._migrations)
+            self._opening = _Opening(self._name, self._migrations, self._stepper)
         return await self._opening.connection()
 
 
@@ -101,17 +101,19 @@ class _Opening:
     has closed, so this keeps listening for as long as it takes; only those who wait are told to do without.
     """
 
-    def __init__(self, name: str, migrations: tuple[Migration, ...]) -> None:
+    def __init__(self, name: str, migrations: tuple[Migration, ...], stepper: Stepper) -> None:
         self.gone = False
         """It failed, or its connection was closed: open another one."""
         self.stuck = False
         """It waits for another tab, or for a browser that does not answer."""
         self._name = name
         self._migrations = migrations
+        self._stepper = stepper
         self._db: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._db.add_done_callback(lambda done: done.cancelled() or done.exception())
         self._told = asyncio.Event()
-        self._upgrade_driver: _Driver | None = None
+        self._why_failed: Callable[[], BaseException | None] = lambda: None
+        """Of an upgrade."""
         try:
             self._request = js.indexedDB.open(name, len(migrations))
         except (AttributeError, JsException) as error:
@@ -156,8 +158,7 @@ class _Opening:
     def _upgrade(self, event: Any) -> None:
         tx = self._request.transaction
         steps = _upgrade(self._request.result, tx, self._migrations[int(event.oldVersion) :])
-        self._upgrade_driver = _Driver(tx, schema_of(self._migrations), steps, _allow)
-        self._upgrade_driver.advance(None)
+        self._why_failed = self._stepper.upgrade(tx, steps)
 
     def _succeed(self, _event: Any) -> None:
         db = self._request.result
@@ -171,8 +172,9 @@ class _Opening:
 
     def _fail(self, event: Any) -> None:
         event.preventDefault()
-        failure = self._upgrade_driver.failure if self._upgrade_driver else None
-        error = _error(self._request.error, self._name)
+        failure = self._why_failed()
+        said = self._request.error
+        error: StorageError = error_of(said.name, said.message, self._name)
         if failure is not None:
             error = StorageClosedError(f"The database {self._name!r} could not be converted and was left as it was.")
             error.__cause__ = failure
@@ -192,96 +194,6 @@ class _Opening:
         for event, callback in self._callbacks.items():
             setattr(self._request, event, None)
             callback.destroy()
-        if self._upgrade_driver is not None:
-            self._upgrade_driver.close()
-
-
-async def _drive(db: Any, schema: dict[str, ObjectStore], transaction: Transaction[T]) -> T:
-    finished: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-    try:
-        tx = db.transaction(
-            js.JSON.parse(json.dumps(transaction.stores)),
-            "readwrite" if transaction.durability else "readonly",
-            js.JSON.parse(json.dumps({"durability": transaction.durability or "default"})),
-        )
-    except JsException as error:  # the connection is closing, or its database lacks a store
-        raise StorageClosedError(f"The connection to the database was lost: {error}") from error
-    driver = _Driver(tx, schema, transaction.start(), transaction.check)
-
-    def completed(_event: Any) -> None:
-        finished.set_result(driver.result)
-
-    def aborted(_event: Any) -> None:
-        finished.set_exception(driver.failure or _error(tx.error, transaction.name))
-
-    callbacks = (create_proxy(completed), create_proxy(aborted))
-    tx.oncomplete, tx.onabort = callbacks
-
-    def release(_finished: Any) -> None:
-        driver.close()
-        for callback in callbacks:
-            callback.destroy()
-
-    finished.add_done_callback(release)
-    driver.advance(None)
-    # Shielded: the transaction goes on to its end whatever happens to who waits for it.
-    return await asyncio.shield(finished)
-
-
-class _Driver:
-    """Steps the generator of one transaction; every read resumes it inside its own `success` callback."""
-
-    def __init__(
-        self, tx: Any, schema: dict[str, ObjectStore], steps: Steps[Any], check: Callable[[Request], None]
-    ) -> None:
-        self.result: Any = None
-        self.failure: BaseException | None = None
-        self._tx = tx
-        self._schema = schema
-        self._steps = steps
-        self._check = check
-        self._reading: Request | None = None
-        self._walked: list[Any] = []
-        self._on_success = create_proxy(self._succeeded)
-
-    def advance(self, value: Any) -> None:
-        """Go on until the next read; writes need no answer, IndexedDB keeps their order."""
-        try:
-            while True:
-                request = self._steps.send(value)
-                self._check(request)
-                pending = _issue(self._tx, request)
-                value = None
-                if not isinstance(request, Put | Delete):
-                    self._reading = request
-                    pending.onsuccess = self._on_success
-                    return
-        except StopIteration as end:
-            self.result = end.value
-        except BaseException as error:  # noqa: BLE001  (whatever it is, half of a transaction must not be committed)
-            self.failure = error
-            self._tx.abort()
-
-    def close(self) -> None:
-        self._on_success.destroy()
-
-    def _succeeded(self, event: Any) -> None:
-        request = self._reading
-        result = event.target.result
-        if isinstance(request, GetAll) and request.newest_first:
-            if result and (request.limit is None or len(self._walked) < request.limit):
-                self._walked.append(_plain(result.value))
-                getattr(result, "continue")()
-                return
-            result, self._walked = self._walked, []
-            self.advance(result)
-            return
-        opaque = request is not None and self._schema[request.store].opaque
-        self.advance(_opaque(result) if opaque else _plain(result))
-
-
-def _allow(_request: Request) -> None:
-    """An upgrade may touch everything."""
 
 
 def _upgrade(db: Any, tx: Any, migrations: tuple[Migration, ...]) -> Steps[None]:
@@ -301,60 +213,3 @@ def _upgrade(db: Any, tx: Any, migrations: tuple[Migration, ...]) -> Steps[None]
                     store.createIndex(index, js.JSON.parse(json.dumps(fields)), unique)
         if migration.convert is not None:
             yield from migration.convert()
-
-
-def _error(error: Any, what: str) -> StorageError:
-    """An error of the browser's storage in our words."""
-    name = error.name if error else ""
-    if name == "QuotaExceededError":
-        return StorageFullError()
-    if name == "ConstraintError":
-        return NotUniqueError(what)
-    if name == "VersionError":
-        return NewerStorageError(what)
-    said = f"{error.name}: {error.message}" if error else "it was aborted"
-    return StorageClosedError(f"{what!r} could not be done; nothing of it was stored ({said}).")
-
-
-def _issue(tx: Any, request: Request) -> Any:
-    store = tx.objectStore(request.store)
-    match request:
-        case Put(_, value, key):
-            return store.put(value, _key(key)) if key is not None else store.put(js.JSON.parse(json.dumps(value)))
-        case Delete(_, query):
-            return store.delete(_query(query))
-        case Get(_, query, index):
-            return (store.index(index) if index else store).get(_query(query))
-        case GetAll(_, span, index, limit, False):
-            return (store.index(index) if index else store).getAll(_query(span), limit or js.undefined)
-        case GetAll(_, span, index, _, True):
-            return (store.index(index) if index else store).openCursor(_query(span), "prev")
-        case Count(_, span, index):
-            return (store.index(index) if index else store).count(_query(span))
-    raise TypeError(f"unknown request {request!r}")
-
-
-def _key(key: Key) -> Any:
-    return js.JSON.parse(json.dumps(key)) if isinstance(key, list) else key
-
-
-def _query(query: Key | KeyRange | None) -> Any:
-    if query is None:
-        return None
-    if isinstance(query, KeyRange):
-        return js.IDBKeyRange.bound(_key(query.lower), _key(query.upper))
-    return _key(query)
-
-
-def _plain(value: Any) -> Any:
-    if value is None:
-        return None
-    if isinstance(value, int | float | str):
-        return value
-    return json.loads(js.JSON.stringify(value))
-
-
-def _opaque(value: Any) -> Any:
-    if value is None:
-        return None
-    return list(value) if js.Array.isArray(value) else value

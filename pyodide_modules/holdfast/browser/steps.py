@@ -1,0 +1,233 @@
+"""Driving transactions: each step of a generator is one message to static/transactions.js, and its answer.
+
+An IndexedDB transaction ends as soon as control returns to the event loop with no request pending, so JavaScript calls
+`Stepper` inside the `success` callback of the last read, and what that returns are the next requests. A message holds all
+writes up to the next read that only the database can answer (memo.py knows the others). Records are JSON text both ways:
+crossing from one language to the other costs more than most of what is done on either side.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import js
+from pyodide.ffi import JsException, create_proxy, to_js
+
+from holdfast.errors import NewerStorageError, NotUniqueError, StorageClosedError, StorageError, StorageFullError
+from holdfast.memo import Memo
+from holdfast.storage import Count, Delete, Get, GetAll, KeyRange, ObjectStore, Put
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from holdfast.storage import Key, Read, Request, Steps, Transaction
+
+T = TypeVar("T")
+
+
+class Stepper:
+    """The transactions of one store that are under way, and the one callback that JavaScript has for all of them."""
+
+    def __init__(self, schema: dict[str, ObjectStore]) -> None:
+        self._schema = schema
+        self._numbers = itertools.count()
+        self._driven: dict[int, _Driver] = {}
+        self._javascript = js.holdfastTransactions.driven(create_proxy(self._step), create_proxy(self._kept))
+
+    async def run(self, db: Any, transaction: Transaction[T]) -> T:
+        """Drive a transaction on this connection; returns its result after `complete`.
+
+        Raises:
+            StorageFullError, StorageClosedError, NotUniqueError: nothing of it was stored.
+        """
+        driver = _Driver(self._schema, transaction.start(), transaction.check, transaction.name)
+        text = driver.begin(transaction.ahead)
+        if text is None and driver.failure is not None:
+            raise driver.failure
+        number = next(self._numbers)
+        self._driven[number] = driver
+        try:
+            self._javascript.run(db, number, json.dumps(transaction.stores), transaction.durability, text)
+        except JsException as error:  # the connection is closing, or its database lacks a store
+            del self._driven[number]
+            raise StorageClosedError(f"The connection to the database was lost: {error}") from error
+        # Shielded: the transaction goes on to its end whatever happens to who waits for it.
+        return await asyncio.shield(driver.finished)
+
+    def upgrade(self, tx: Any, steps: Steps[None]) -> Callable[[], BaseException | None]:
+        """Drive steps in a transaction that is there already; returns what tells later why they failed."""
+        driver = _Driver(self._schema, steps, _allow, "upgrade")
+        number = next(self._numbers)
+        self._driven[number] = driver
+        self._javascript.upgrade(tx, number, driver.begin(()))
+        return lambda: driver.failure
+
+    def _step(self, number: int, event: str, text: str, handles: Any) -> str | None:
+        """What JavaScript has to tell; returns the next requests, None to give the transaction up."""
+        match event:
+            case "answers":
+                return self._driven[number].take(text.split("\n"), handles)
+            case "refused":
+                self._driven[number].refuse(json.loads(text))
+            case "completed":
+                self._driven.pop(number).complete()
+            case "aborted":
+                self._driven.pop(number).abort(json.loads(text))
+        return None
+
+    def _kept(self, number: int) -> Any:
+        return to_js(self._driven[number].kept())
+
+
+class _Driver:
+    """Steps the generator of one transaction."""
+
+    def __init__(
+        self, schema: dict[str, ObjectStore], steps: Steps[Any], check: Callable[[Request], None], name: str
+    ) -> None:
+        self.finished: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.finished.add_done_callback(lambda done: done.cancelled() or done.exception())
+        self.failure: BaseException | None = None
+        self._schema = schema
+        self._steps = steps
+        self._check = check
+        self._name = name
+        self._memo = Memo(schema)
+        self._result: Any = None
+        self._asked: list[Read] = []
+        """What the database was asked for; the steps wait for the last one, unless they have not begun."""
+        self._begun = False
+        self._message: dict[Any, str] = {}
+        """The requests of the next message, in order, as JSON. A record's key, where it may be written over until then."""
+        self._handles: list[Any] = []
+        """What it puts that is no JSON."""
+
+    def begin(self, ahead: tuple[Read, ...]) -> str | None:
+        """The first message; None if the steps raise before they ask for anything."""
+        return self._ask(*ahead) if ahead else self._go_on(None)
+
+    def take(self, answers: list[str], handles: Any) -> str | None:
+        """The answers to what was asked; returns the next message, None if the steps have raised."""
+        asked, self._asked = self._asked, []
+        for read, text in zip(asked, answers, strict=True):
+            self._memo.learn(read, text)
+        if not self._begun:
+            return self._go_on(None)
+        return self._go_on(_value(self._schema, asked[-1], answers[-1], handles))
+
+    def kept(self) -> list[Any]:
+        """The handles of the message just given."""
+        handles, self._handles = self._handles, []
+        return handles
+
+    def complete(self) -> None:
+        self.finished.set_result(self._result)
+
+    def refuse(self, error: dict[str, Any]) -> None:
+        self.failure = self._error(error)
+
+    def abort(self, error: dict[str, Any]) -> None:
+        self.finished.set_exception(self.failure or self._error(error))
+
+    def _error(self, error: dict[str, Any]) -> StorageError:
+        return error_of(error.get("name"), error.get("message"), self._name)
+
+    def _go_on(self, value: Any) -> str | None:
+        """Until the next read that only the database can answer; writes need no answer, IndexedDB keeps their order."""
+        self._begun = True
+        try:
+            while True:
+                request = self._steps.send(value)
+                self._check(request)
+                value = None
+                if isinstance(request, Put):
+                    self._put(request)
+                elif isinstance(request, Delete):
+                    self._memo.delete(request)
+                    self._add(f'["delete",{json.dumps(request.store)},{_query(request.query)}]')
+                else:
+                    known = self._memo.recall(request)
+                    if known is None:
+                        return self._ask(request)
+                    value = json.loads(known)
+        except StopIteration as end:
+            self._result = end.value
+            return self._written()
+        except BaseException as error:  # noqa: BLE001  (whatever it is, half of a transaction must not be committed)
+            self.failure = error
+            return None
+
+    def _put(self, request: Put) -> None:
+        store = json.dumps(request.store)
+        if request.key is not None:
+            self._handles.append(request.value)
+            self._add(f'["keep",{store},{json.dumps(request.key)}]')
+            return
+        text = json.dumps(request.value)
+        key = (request.store, self._memo.put(request, text))
+        # What is written over before anybody could read it need not go; but which of two has a unique key first matters.
+        if self._schema[request.store].unique:
+            self._add(f'["put",{store},{text}]')
+        else:
+            self._message[key] = f'["put",{store},{text}]'
+
+    def _add(self, request: str) -> None:
+        self._message[len(self._message)] = request
+
+    def _ask(self, *reads: Read) -> str:
+        """A message with all writes so far, and these reads."""
+        asked = {_read(read, self._schema): read for read in reads}
+        self._asked = list(asked.values())
+        for request in asked:
+            self._add(request)
+        return self._written()
+
+    def _written(self) -> str:
+        text = f"[{','.join(self._message.values())}]"
+        self._message = {}
+        return text
+
+
+def _allow(_request: Request) -> None:
+    """An upgrade may touch everything."""
+
+
+def error_of(name: str | None, message: str | None, what: str) -> StorageError:
+    """An error of the browser's storage in our words."""
+    if name == "QuotaExceededError":
+        return StorageFullError()
+    if name == "ConstraintError":
+        return NotUniqueError(what)
+    if name == "VersionError":
+        return NewerStorageError(what)
+    said = f"{name}: {message}" if name else "it was aborted"
+    return StorageClosedError(f"{what!r} could not be done; nothing of it was stored ({said}).")
+
+
+def _read(read: Read, schema: dict[str, ObjectStore]) -> str:
+    opaque = schema[read.store].opaque
+    limit: int | None = None
+    match read:
+        case Get(_, query, index):
+            verb = "get"
+        case GetAll(_, query, index, limit, newest_first):
+            verb = "walk" if newest_first else "getAll"
+        case Count(_, query, index):
+            verb = "count"
+    return f'["{verb}",{json.dumps(read.store)},{_query(query)},{json.dumps([index, limit, opaque])[1:]}'
+
+
+def _query(query: Key | KeyRange | None) -> str:
+    if query is None:
+        return "null"
+    return json.dumps([query.lower, query.upper] if isinstance(query, KeyRange) else [query])
+
+
+def _value(schema: dict[str, ObjectStore], read: Read, text: str, handles: Any) -> Any:
+    found = json.loads(text)
+    if not schema[read.store].opaque or isinstance(read, Count) or found is None:
+        return found
+    return [handles[place] for place in found] if isinstance(found, list) else handles[found]
