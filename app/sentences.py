@@ -205,6 +205,24 @@ def tones(rows: Iterable[Row]) -> dict[Tone, int]:
     return tally
 
 
+def tally(stats: dict[str, Any], listed: Iterable[Row]) -> dict[Tone, int]:
+    """How many jobs have each tone, also where only some of them are listed."""
+    states = stats["states"]
+    held = sum(row["state"] == State.PENDING and look(row).tone == "yours" for row in listed)
+    return {
+        "waiting": max(0, states[State.PENDING] - held),
+        "moving": states[State.PROCESSING],
+        "yours": states[State.FAILED] + states[State.CONFLICT] + states[State.EXPIRED] + held,
+        "received": states[State.COMPLETED],
+        "ended": states[State.CANCELLED],
+    }
+
+
+def and_more(number: int) -> str:
+    """What a list leaves out; empty if that is nothing."""
+    return f"and {number:,} more, counted and exported, not shown one by one." if number > 0 else ""
+
+
 def header(tally: dict[Tone, int]) -> tuple[str, Tone]:
     """The count in the header, and its tone."""
     unsent = tally["waiting"] + tally["moving"] + tally["yours"]
@@ -227,11 +245,13 @@ def summary(tally: dict[Tone, int]) -> str:
     return f"{unsent:,} unsent: {', '.join(parts)}."
 
 
-def only_here(unsent: int, shown: int) -> str:
-    """How much of the list nobody else can see."""
+def only_here(unsent: int, shown: int, more: int = 0) -> str:
+    """How much of the list nobody else can see, and how much `more` there is that it does not show."""
+    rest = f" So {'is' if more == 1 else 'are'} {more:,} more, not listed here." if more > 0 else ""
     if unsent == 1:
-        return f"1 of these {shown:,} is on this device only." if shown > 1 else "This one is on this device only."
-    return f"{unsent:,} of these {shown:,} are on this device only."
+        one = f"1 of these {shown:,} is on this device only." if shown > 1 else "This one is on this device only."
+        return one + rest
+    return f"{unsent:,} of these {shown:,} are on this device only.{rest}"
 
 
 def nothing_waits(last_received_ms: int | None, now_ms: int, zone: tzinfo | None) -> str:
@@ -242,14 +262,12 @@ def nothing_waits(last_received_ms: int | None, now_ms: int, zone: tzinfo | None
     return f"All that was saved on this device has been received, the last at {last}."
 
 
-def waited(rows: Iterable[Row], now_ms: int, zone: tzinfo | None) -> str:
-    """The warning about work that has been unsent for three days; empty if there is none."""
-    unsent = [row["created_at"] for row in rows if look(row).tone not in ("received", "ended")]
-    old = [created_at for created_at in unsent if now_ms - created_at >= THREE_DAYS_MS]
-    if not old:
+def waited(number: int, oldest_ms: int | None, now_ms: int, zone: tzinfo | None) -> str:
+    """The warning about work that has been unsent for three days: how much, and since when; empty if there is none."""
+    if not number or oldest_ms is None:
         return ""
-    since = day(local(min(old), zone).date(), local(now_ms, zone).date())
-    return f"{count(len(old), 'inspection has', 'inspections have')} waited since {since}."
+    since = day(local(oldest_ms, zone).date(), local(now_ms, zone).date())
+    return f"{count(number, 'inspection has', 'inspections have')} waited since {since}."
 
 
 def news(before: dict[str, Row], after: dict[str, Row]) -> tuple[str, str]:

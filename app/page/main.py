@@ -15,12 +15,12 @@ from app.page import dom
 from app.page.account import AccountScreen
 from app.page.form import InspectionFormView
 from app.page.received import Received
-from app.page.screens import GONE, KEEP, ListScreen, Moment, OutboxScreen, draw_header, draw_sites
+from app.page.screens import GONE, KEEP, UNSENT, ListScreen, Moment, OutboxScreen, draw_header, draw_sites
 from app.words import Action
 from holdfast.browser import host
 from holdfast.errors import HoldfastError, StorageError
 
-LIMIT = 200
+LIMIT = 100
 GATHER_MS = 600
 TICK_MS = 1_000
 PAUSE_MS = 150
@@ -74,6 +74,8 @@ class Page:
         self._asked: set[str] = set()
         self._answers: dict[str, str] = {}
         self._before: dict[str, dict[str, Any]] | None = None
+        self._tally = sentences.tones(())
+        self._waited: tuple[int, int | None] = (0, None)
         self._last_received_ms: int | None = None
         self._facts: dict[str, Any] = {}
         self._wiped_after: int | None = None
@@ -99,15 +101,21 @@ class Page:
 
     async def refresh(self) -> None:
         """Read all jobs and show them."""
-        rows = await outbox.jobs(limit=LIMIT)
-        stats = await outbox.stats()
+        found = await outbox.overview(limit=LIMIT, waited_ms=sentences.THREE_DAYS_MS)
+        rows, stats = found["jobs"], found["stats"]
         held, held_before = any(row["waits"] == "sign-in" for row in rows), self._account.who.held
         if await self._account.read(held=held):
             self._forget_the_other_account()
         elif held != held_before and self._before is not None:
             self._look()
-        # The account may have changed in between; nobody sees another's for a moment even.
-        self._jobs = {row["id"]: row for row in rows if row["account"] == self._account.who.account}
+        if found["account"] != self._account.who.account:
+            # It has changed in between; nobody sees another's for a moment even.
+            self._wants_refresh = True
+            self._draw()
+            return
+        self._jobs = {row["id"]: row for row in rows}
+        self._tally = sentences.tally(stats, rows)
+        self._waited = (found["waited"], stats["oldest_unsent_at"])
         self._last_received_ms = stats["last_received_at"]
         self._sent = {job: sent for job, sent in self._sent.items() if self._state(job) == "processing"}
         self._asked = {job for job in self._asked if self._state(job) in ("pending", "processing", "failed")}
@@ -117,6 +125,7 @@ class Page:
 
     def _forget_the_other_account(self) -> None:
         self._received = Received()
+        self._jobs, self._tally, self._waited = {}, sentences.tones(()), (0, None)
         self._sent.clear()
         self._asked.clear()
         self._answers.clear()
@@ -230,6 +239,7 @@ class Page:
         moment = Moment(
             now_ms=now,
             jobs=self._jobs,
+            tally=self._tally,
             sent=self._sent,
             asked=frozenset(self._asked),
             answers=self._answers,
@@ -252,7 +262,7 @@ class Page:
     def _draw_banners(self, moment: Moment) -> None:
         jobs = list(moment.jobs.values())
         facts = self._facts
-        waited = sentences.waited(jobs, moment.now_ms, None)
+        waited = sentences.waited(*self._waited, moment.now_ms, None)
         dom.write(dom.part(dom.by_id("three-days"), "words"), waited)
         dom.show(dom.by_id("three-days"), bool(waited))
         self._account.draw()
@@ -261,7 +271,7 @@ class Page:
         next_look = f"; the next look is in {sentences.span(left)}" if left > 0 else ""
         dom.write(dom.part(dom.by_id("silent"), "next"), next_look)
         dom.show(dom.by_id("silent"), bool(silent))
-        unsent = any(moment.look(job).tone not in ("received", "ended") for job in jobs)
+        unsent = any(moment.tally[tone] for tone in UNSENT)
         dom.show(dom.by_id("not-persistent"), unsent and facts.get("persisted") is False)
         wiped = self._wiped_after
         if wiped is not None:

@@ -15,6 +15,7 @@ from app.page.rows import Button, Fact, Row, Rows
 from app.words import LABELS, Action, Look, Tone
 
 Jobs = dict[str, dict[str, Any]]
+UNSENT: tuple[Tone, ...] = ("waiting", "moving", "yours")
 GONE = "yes-cancel"
 KEEP = "keep"
 
@@ -31,6 +32,8 @@ class Moment:
     """Jobs whose cancelling waits for a yes."""
     answers: dict[str, str] = field(default_factory=dict)
     """What came of an action on a job, for the person to read."""
+    tally: dict[Tone, int] = field(default_factory=lambda: sentences.tones(()))
+    """How many jobs have each tone, those included that are not shown."""
     received: tuple[dict[str, Any], ...] = ()
     """The server's items."""
     last_received_ms: int | None = None
@@ -65,7 +68,8 @@ class ListScreen:
         placed.sort(key=lambda pair: pair[0], reverse=True)
         self._rows.show([[row for _, row in placed]])
         unsent = sum(moment.look(job).tone != "received" for job in own.values())
-        dom.write(dom.part(dom.by_id("only-here"), "count"), sentences.only_here(unsent, len(placed)))
+        more = sum(moment.tally[tone] for tone in UNSENT) - unsent
+        dom.write(dom.part(dom.by_id("only-here"), "count"), sentences.only_here(unsent, len(placed), more))
         dom.show(dom.by_id("only-here"), unsent > 0)
         dom.show(dom.by_id("list-empty"), loaded and not placed and not failed)
         dom.write(dom.part(dom.by_id("list-failed"), "why"), failed)
@@ -89,19 +93,25 @@ class OutboxScreen:
             groups[_group(moment.look(job).tone)].append(job)
         groups["yours"].sort(key=lambda job: -job["created_at"])
         groups["way"].sort(
-            key=lambda job: (job["priority"], -(job.get("ahead") or 0), -job["created_at"]), reverse=True
+            key=lambda job: (job["priority"], job["ahead"] is not None, -(job["ahead"] or 0), -job["created_at"]),
+            reverse=True,
         )
         groups["finished"].sort(key=lambda job: -job["updated_at"])
+        tally = moment.tally
+        numbers = {"yours": tally["yours"], "way": tally["waiting"] + tally["moving"]}
         for name, words in self.GROUPS:
-            number = f" ({len(groups[name])})" if name != "finished" else ""
-            dom.write(dom.by_id(f"group-{name}-title"), words + number)
+            number = numbers.get(name)
+            dom.write(dom.by_id(f"group-{name}-title"), words if number is None else f"{words} ({number:,})")
+            if number is not None:
+                more = sentences.and_more(number - len(groups[name]))
+                dom.write(dom.part(dom.by_id(f"group-{name}"), "more"), more)
+                dom.show(dom.part(dom.by_id(f"group-{name}"), "more"), bool(more))
             # Groups open before the rows move and close after them: the focus is never inside what is hidden.
             if groups[name]:
                 dom.show(dom.by_id(f"group-{name}"), True)
         self._rows.show([[_outbox_row(job, moment) for job in groups[name]] for name, _ in self.GROUPS])
         for name, _ in self.GROUPS:
             dom.show(dom.by_id(f"group-{name}"), bool(groups[name]))
-        tally = sentences.tones(moment.jobs.values())
         words = sentences.summary(tally)
         last = moment.last_received_ms
         summary = dom.by_id("outbox-summary")
@@ -117,7 +127,7 @@ class OutboxScreen:
 
 def draw_header(moment: Moment) -> None:
     """The count of the unsent, on every screen."""
-    words, tone = sentences.header(sentences.tones(moment.jobs.values()))
+    words, tone = sentences.header(moment.tally)
     count = dom.by_id("count")
     dom.write(count, words)
     dom.attribute(count, "data-tone", tone)

@@ -53,7 +53,14 @@ from holdfast.transactions.adopting import adopt, read_depths
 from holdfast.transactions.enqueue import enqueue, enqueue_cancelled, enqueue_relaxed
 from holdfast.transactions.gating import look_now, look_soon, pause, resume, signed_in
 from holdfast.transactions.quarantine import audit, read_raw
-from holdfast.transactions.reading import list_by_reason, list_jobs, read_before, read_figures, read_job
+from holdfast.transactions.reading import (
+    list_by_reason,
+    list_jobs,
+    read_before,
+    read_figures,
+    read_job,
+    read_overview,
+)
 from holdfast.transactions.redrive import cancel, edit, retry, visit
 from holdfast.transactions.tidy import Retention, wipe_finished
 
@@ -323,8 +330,35 @@ class Outbox(Registry):
         found = [row for row in self._rows(records, gates) if row["state"] in states]
         if State.PENDING in states and reason is None:
             found += [row_in_inbox(waiting.draft.record, self) for waiting in left]
-        # What has no place in the queue yet came after all that has one.
-        return sorted(found, key=lambda row: (row["created_at"], row["seq"] or MAX_INTEGER), reverse=True)
+        return _newest_first(found)
+
+    async def overview(self, *, limit: int = 100, waited_ms: Millis = 0) -> dict[str, Any]:
+        """What a screen shows of an account, in one look that costs the same however many jobs there are.
+
+        Args:
+            limit: of each state the jobs that changed last, and of each queue the heads and the oldest that wait.
+            waited_ms: how old an unsent job is counted as one that has waited.
+
+        Returns:
+            `account`; `jobs`, rows as of `jobs` (where they are not all that wait, `ahead` is None for those behind another);
+            `stats` as of `stats` but for `storage`, over all jobs; and `waited`, how many have.
+        """
+        check_whole_number("limit", limit, least=1)
+        check_whole_number("waited_ms", waited_ms, least=0)
+        account = await self.ports.inbox.account()
+        in_inbox = [waiting.draft.record for waiting in await self._left(account)]
+        now = self.ports.clock.now()
+        found = await self.ports.store.run(read_overview(account, limit, max(0, now - waited_ms)))
+        pending = sum(queue["states"].get(State.PENDING, 0) for queue in found.figures.queues)
+        listed = sum(record["state"] == State.PENDING for record in found.records)
+        gates = Gates.of(found.figures.gates)
+        shown = rows(found.records, gates, self, now, all_waiting=listed == pending)
+        return {
+            "account": account,
+            "jobs": _newest_first([*shown, *(row_in_inbox(record, self) for record in in_inbox)]),
+            "stats": statistics(found.figures, self, now, in_inbox=in_inbox),
+            "waited": found.waited + sum(record["created_at"] <= now - waited_ms for record in in_inbox),
+        }
 
     async def job(self, job_id: str) -> Record | None:
         """One job with its `payload` and its attachments' `field`, `name`, `type`, `size`; None if there is none.
@@ -660,6 +694,11 @@ class Outbox(Registry):
         loop = asyncio.get_running_loop()
         for listener in list(self._listeners):
             loop.call_soon(listener, event)
+
+
+def _newest_first(found: list[Record]) -> list[Record]:
+    # What has no place in the queue yet came after all that has one.
+    return sorted(found, key=lambda row: (row["created_at"], row["seq"] or MAX_INTEGER), reverse=True)
 
 
 def _options_of(record: Record, now: Millis) -> dict[str, Any]:

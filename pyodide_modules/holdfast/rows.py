@@ -17,20 +17,24 @@ if TYPE_CHECKING:
     from holdfast.storage import Record
 
 
-def rows(records: Iterable[Record], gates: Gates, registry: Registry, now: Millis) -> list[Record]:
+def rows(
+    records: Iterable[Record], gates: Gates, registry: Registry, now: Millis, *, all_waiting: bool = True
+) -> list[Record]:
     """A public row for each record, with `waits`, `after`, `ahead`, `unknown_since` and `durability` beside the fields of a job.
 
     `waits` says what a pending job waits for: `turn`, `pause`, `sign-in`, `network`, `retry`, `time`, `space` (in the inbox,
-    for room), or None if it can go at once. `after` is the id of the job before it in its lane, `ahead` how many of the lane's given jobs go first.
+    for room), or None if it can go at once. `after` is the id of the job before it in its lane, `ahead` how many of the lane's given jobs go first;
+    None where not `all_waiting` jobs are given, so that nobody knows.
     """
     records = list(records)
-    before = _before(records)
+    before = _before(records) if all_waiting else {}
+    nobody_ahead = (0, None)
     return [
         public_row(record)
         | {
             "waits": waits_for(record, gates, registry.origin_of(record["type"]), now),
-            "ahead": before.get(record["id"], (0, None))[0],
-            "after": before.get(record["id"], (0, None))[1],
+            "ahead": before.get(record["id"], nobody_ahead)[0] if all_waiting or not _waits_its_turn(record) else None,
+            "after": before.get(record["id"], nobody_ahead)[1],
             "unknown_since": record["unknown_since"],
             "durability": registry.durability_of(record["type"]),
         }
@@ -48,7 +52,7 @@ def waits_for(record: Record, gates: Gates, origin: str, now: Millis) -> str | N
     """What a pending job waits for; None if it is not pending or can go at once."""
     if record["state"] != State.PENDING:
         return None
-    if "ready_at" not in record:
+    if _waits_its_turn(record):
         return "turn"
     if gates.held(record["account"]):
         return "sign-in"
@@ -59,6 +63,10 @@ def waits_for(record: Record, gates: Gates, origin: str, now: Millis) -> str | N
     if record["run_at"] > now:
         return "retry" if record["attempts"] or record["reason"] else "time"
     return None
+
+
+def _waits_its_turn(record: Record) -> bool:
+    return record["state"] == State.PENDING and "ready_at" not in record
 
 
 def _before(records: list[Record]) -> dict[str, tuple[int, str]]:

@@ -108,6 +108,33 @@ async def a_retry_waits_and_holds_its_own_lane_only(place):
     assert [row["reason"] for row in await outbox.jobs(reason="refused")] == ["refused"]
 
 
+async def an_overview_of_many_jobs_leaves_out_nothing_that_matters(place):
+    """What needs the person, the heads, what has waited longest and what came last; all of them counted."""
+    bench = Bench(place)
+    outbox = await bench.outbox(paused=False)
+    bench.lab.transport.answer = answer_with(422)
+    await outbox.enqueue("note", {"text": "refused"})
+    await bench.deliver(outbox)
+    await outbox.pause()
+    for text, options in (("high", {"priority": 9}), ("own", {"lane": "x"})):
+        await bench.lab.clock.advance(1)
+        await outbox.enqueue("note", {"text": text}, **options)
+    for number in range(20):
+        await bench.lab.clock.advance(1)
+        await outbox.enqueue("note", {"text": f"n{number}"})
+    found = await outbox.overview(limit=3, waited_ms=20)
+    rows = {row["summary"]["text"]: (row["state"], row["ahead"]) for row in found["jobs"]}
+    heads = {"high": ("pending", 0), "own": ("pending", 0), "n0": ("pending", 0)}
+    assert rows == {"refused": ("failed", 0), **heads, **dict.fromkeys(("n17", "n18", "n19"), ("pending", None))}
+    assert (found["stats"]["unsent"], found["stats"]["states"]["pending"], found["waited"]) == (23, 22, 3)
+    whole = await outbox.overview(limit=100)
+    assert len(whole["jobs"]) == whole["waited"] == 23
+    assert max(row["ahead"] for row in whole["jobs"]) == 19
+    assert whole["jobs"] == await outbox.jobs()
+    storage = (await outbox.stats())["storage"]
+    assert whole["stats"] | {"storage": storage} == await outbox.stats()
+
+
 async def what_a_dead_context_was_sending_is_sent_again(place):
     """Under the same key, by whoever is granted the lock; the death burns no attempt."""
     bench = Bench(place)
@@ -278,6 +305,7 @@ async def a_submission_that_cannot_be_read_is_set_aside(place):
 ENGINE_PROMISES = [
     jobs_are_sent_in_order_and_counted,
     a_retry_waits_and_holds_its_own_lane_only,
+    an_overview_of_many_jobs_leaves_out_nothing_that_matters,
     what_a_dead_context_was_sending_is_sent_again,
     finished_jobs_are_pruned_by_age_and_number,
     one_key_is_one_job,

@@ -63,6 +63,10 @@ APPEND = """(site) => holdfastInbox.append({
     fields: [["site", site], ["inspected_on", "2026-11-20"], ["severity", "low"]],
     files: [["photos", new File([new Uint8Array(300)], "a.jpg", { type: "image/jpeg" })]],
 })"""
+ENQUEUE = """async (number) => (await Promise.all(Array.from({ length: number }, () => holdfast.enqueue(
+    "inspection.create",
+    { site: "Many", inspected_on: "2026-11-20", severity: "low", notes: "", checklist: [] },
+)))).length"""
 PERSISTENCE = """if (globalThis.isSecureContext && navigator.storage) {{
     globalThis.asked = 0;
     navigator.storage.persist = () => {{ asked += 1; return {answer}; }};
@@ -192,6 +196,40 @@ def test_what_has_waited_for_three_days_is_warned_about(server, chromium):
     expect(banner).to_contain_text(f"2 inspections have waited since {since}")
     assert banner.get_by_role("button").all_inner_texts() == ["Send now", "Export all"]
     assert banners(page)[0] == "three-days"
+
+
+def test_of_many_jobs_none_is_forgotten(server, chromium):
+    """More than a screen shows: all are counted, the head and what needs the person are shown however old they are, the
+    rest is told of, and the warning after three days counts every one.
+    """
+    device = chromium(visited=True)
+    page = device.open(server.url)
+    page.evaluate(APPEND, "")  # breaks a rule
+    expect(page.locator("#count")).to_have_text("1 unsent, 1 needs you", timeout=30_000)
+    device.offline()
+    for site in ("First", "Second"):
+        save(page, Inspection(site=site))
+    assert page.evaluate(ENQUEUE, 250) == 250
+    save(page, Inspection(site="Last"))
+    turn_to(page, "Outbox")
+    expect(page.locator("#count")).to_have_text("254 unsent, 1 needs you", timeout=30_000)
+    expect(page.locator("#outbox-summary")).to_contain_text("254 unsent: 1 needs you, 253 on the way.")
+    expect(page.locator("#group-yours li.entry")).to_have_count(1)
+    expect(page.locator("#group-way-title")).to_have_text("On the way (253)")
+    shown = page.locator("#group-way li.entry")
+    expect(shown.first).to_contain_text("First")
+    expect(shown.filter(has_text="Last")).to_have_count(1)
+    more = 253 - shown.count()
+    assert more > 0
+    expect(page.locator("#group-way [data-part=more]")).to_have_text(
+        f"and {more} more, counted and exported, not shown one by one."
+    )
+    turn_to(page, "Inspections")
+    expect(page.locator("#only-here")).to_contain_text(f"So are {more} more, not listed here.")
+    page.clock.set_system_time(page.evaluate("() => Date.now()") / 1_000 + 3 * DAY_MS / 1_000 + 60)
+    page.reload()
+    wait_until_ready(page)
+    expect(page.locator("#three-days")).to_contain_text("254 inspections have waited since", timeout=30_000)
 
 
 def test_a_store_that_was_cleared_is_noticed_at_the_next_visit(server, chromium):

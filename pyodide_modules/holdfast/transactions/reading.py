@@ -62,9 +62,47 @@ class Figures:
     """The first head of each kind: the one that can go, or could have gone, before all others of its kind."""
 
 
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """What a screen shows of an account, however many jobs it has."""
+
+    figures: Figures
+    records: list[Record]
+    waited: int
+    """How many unsent jobs were made no later than asked for."""
+
+
 @reading("queues", "jobs", "gates")
 def read_figures(account: str) -> Steps[Figures]:
     """Counters, and the first record of a few index ranges; nothing is walked."""
+    return (yield from _read_figures(account))
+
+
+@reading("queues", "jobs", "gates")
+def read_overview(account: str, limit: int, made_by: Millis) -> Steps[Overview]:
+    """Figures, and up to `limit` jobs of each kind: the last changed of each state; of what waits also heads and oldest."""
+    figures = yield from _read_figures(account)
+    found: list[Record] = []
+    waited = 0
+    for state in State:
+        found += yield GetAll("jobs", _up_to([account, state]), "list", limit, newest_first=True)
+    for queue in figures.queues:
+        name, states = queue["queue"], queue["states"]
+        if states.get(State.PENDING):
+            found += yield GetAll("jobs", _up_to([account, name]), "ready", limit)
+            found += yield GetAll("jobs", _up_to([account, name, State.PENDING]), "oldest", limit)
+        for state in sorted(UNSENT):
+            if states.get(state) and figures.oldest_unsent_at is not None and figures.oldest_unsent_at <= made_by:
+                span = [account, name, state]
+                waited += yield Count("jobs", KeyRange([*span, 0], [*span, made_by]), "oldest")
+    return Overview(figures, list({record["id"]: record for record in found}.values()), waited)
+
+
+def _up_to(start: list[str]) -> KeyRange:
+    return KeyRange([*start, 0], [*start, ABOVE_ALL])
+
+
+def _read_figures(account: str) -> Steps[Figures]:
     queues = yield GetAll("queues", KeyRange([account, ""], [account, ABOVE_ALL]))
     gates = yield GetAll("gates")
     oldest: dict[State, Millis] = {}

@@ -237,6 +237,8 @@ def test_a_wait_is_rounded_up(ms: int, words: str):
 def test_the_count_in_the_header(rows: list[dict[str, Any]], header: tuple[str, str], summary: str):
     """Unsent is what is neither received nor cancelled."""
     tally = sentences.tones(rows)
+    states = {state: sum(row["state"] == state for row in rows) for state in STATES}
+    assert sentences.tally({"states": states}, rows) == tally
     assert sentences.header(tally) == header
     assert sentences.summary(tally) == summary
 
@@ -246,14 +248,26 @@ def test_the_list_says_what_others_cannot_see():
     assert sentences.only_here(6, 11) == "6 of these 11 are on this device only."
     assert sentences.only_here(1, 11) == "1 of these 11 is on this device only."
     assert sentences.only_here(1, 1) == "This one is on this device only."
+    assert (
+        sentences.only_here(2, 3, 1_200) == "2 of these 3 are on this device only. So are 1,200 more, not listed here."
+    )
+
+
+def test_what_a_list_leaves_out_is_counted():
+    """Nobody takes a hundred rows for all there is; what is held waits for the person wherever it is counted."""
+    assert sentences.and_more(1_200) == "and 1,200 more, counted and exported, not shown one by one."
+    assert sentences.and_more(0) == ""
+    stats = {"states": dict.fromkeys(STATES, 0) | {"pending": 1_000, "failed": 300}}
+    tally = sentences.tally(stats, [job("failed", "refused"), job(waits="sign-in"), job(waits="turn")])
+    assert sentences.header(tally) == ("1,300 unsent, 301 need you", "yours")
+    assert shown(job(waits="turn", ahead=None)).line == "Another goes before it."
 
 
 def test_work_unsent_for_three_days_warns_once_with_its_day():
-    """Received and cancelled jobs do not count, nor younger ones."""
+    """How many there are and since when."""
     old = NOW - 3 * 24 * 60 * MINUTE
-    rows = [job(created_at=old), job("failed", "refused", created_at=old), job("completed", created_at=old), job()]
-    assert sentences.waited(rows, NOW, UTC) == "2 inspections have waited since 18 Nov."
-    assert sentences.waited([job()], NOW, UTC) == ""
+    assert sentences.waited(2, old, NOW, UTC) == "2 inspections have waited since 18 Nov."
+    assert sentences.waited(0, NOW, NOW, UTC) == sentences.waited(0, None, NOW, UTC) == ""
 
 
 def test_news_gathers_what_was_received_and_names_what_needs_the_person():

@@ -1,6 +1,6 @@
 """Nothing is found by walking: what is stored and does not matter costs no storage request more."""
 
-from holdfast.lifecycle import Reason, State
+from holdfast.lifecycle import STATES, Reason, State
 from holdfast.memory import MemoryStore
 from holdfast.transactions.tidy import Retention
 from tests.support.device import Device, describe
@@ -70,7 +70,7 @@ def fill(store: MemoryStore, each: int) -> None:
 
 
 async def costs(each: int) -> dict[str, int]:
-    """Storage requests of one enqueue, of one drain that claims, sends and settles it, and of the statistics."""
+    """Storage requests of one enqueue, of one drain that claims, sends and settles it, of the statistics and of the overview."""
     device = Device()
     fill(device.store, each)
     outbox = describe(retention=Retention(finished_count=1_000_000))
@@ -88,6 +88,9 @@ async def costs(each: int) -> dict[str, int]:
     before = device.store.requests
     await outbox.stats()
     spent["stats"] = device.store.requests - before
+    before = device.store.requests
+    assert len((await outbox.overview(limit=2, waited_ms=0))["jobs"]) <= 2 * (len(STATES) + 2)
+    spent["overview"] = device.store.requests - before
     return spent
 
 

@@ -278,6 +278,8 @@ async def test_what_finds_no_room_is_shown_counted_and_exported_with_its_files()
     stats = await outbox.stats()
     assert (stats["unsent"], stats["states"]["pending"], stats["queues"]["photos"]) == (1, 1, {"pending": 1})
     assert stats["oldest_unsent_at"] == stats["oldest_pending_at"] == 1_800_000_000_000
+    overview = await outbox.overview()
+    assert (overview["jobs"], overview["stats"]["unsent"], overview["waited"]) == (await outbox.jobs(), 1, 1)
     job = await outbox.job("e1")
     assert job is not None
     assert (job["payload"], job["attachments"][0]["name"]) == ({"text": "a"}, "a.jpg")
