@@ -2,8 +2,6 @@
  * The inspection's form as the browser holds it: filling and clearing it, the checklist's own items, the draft that is
  * kept while someone types. Rules are in `app/forms.py`; saving is done by the submit listener in `shim.js`.
  */
-import { setPhotos } from "./photos.js";
-
 const TYPE = "inspection.create";
 const DRAFTS = `draft:${TYPE}:`;
 const TAB = "holdfast-draft";
@@ -11,6 +9,7 @@ const PAUSE_MS = 400;
 const RELEASE_MS = 1000;
 
 const inbox = globalThis.holdfastInbox;
+const photos = globalThis.holdfastPhotos;
 export const form = /** @type {HTMLFormElement} */ (document.getElementById("inspection"));
 const checks = /** @type {HTMLElement} */ (document.getElementById("checks"));
 const checkTemplate = /** @type {HTMLTemplateElement} */ (document.getElementById("check-template"));
@@ -124,7 +123,7 @@ export const fill = async (/** @type {Partial<Draft>} */ { fields = [], files = 
     field.value = all(name)[0] ?? "";
   }
   if (fields.some(([name]) => name === "checklist_items")) fillChecklist(all("checklist_items"), all("checklist"));
-  await setPhotos(files.map(([, file]) => file));
+  await photos.set(files.map(([, file]) => file));
   if (!edits) return;
   form.dataset.edits = edits;
   /** @type {HTMLElement} */ (editing.querySelector("[data-part=title]")).textContent = `“${title || "this inspection"}”`;

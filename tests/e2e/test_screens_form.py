@@ -6,7 +6,7 @@ import httpx
 import pytest
 from playwright.sync_api import expect
 
-from tests.support.browsers import wait_until_ready
+from tests.support.browsers import forget_script, wait_until_ready
 from tests.support.inspections import (
     Inspection,
     expect_saved,
@@ -23,6 +23,11 @@ from tests.support.screens import entry, line, pill, turn_to
 
 pytestmark = pytest.mark.browser
 
+HELD_PICTURES = """() => {
+    const go = new Promise((resolve) => (globalThis.letGo = resolve));
+    const decode = createImageBitmap;
+    globalThis.createImageBitmap = (...picture) => go.then(() => decode(...picture));
+}"""
 KEPT = re.compile(r"^Draft kept \d\d:\d\d\.$")
 RECEIVED = re.compile(r"^Received \d\d:\d\d$")
 
@@ -107,6 +112,45 @@ def test_a_photo_is_sent_as_it_was_taken_if_the_person_wants_that(server, chromi
     expect_saved(page, "Lock 7")
     (item,) = wait_for_received(server, 1)
     assert httpx.get(server.url + item["photos"][0]["url"]).content == taken.read_bytes()
+
+
+def test_a_photo_chosen_before_its_script_is_there_is_scaled_all_the_same(relay, chromium, tmp_path):
+    """The script comes late: a photo chosen meanwhile is made small and clean when it is there, before anything can be sent."""
+    device = chromium(visited=True)
+    page = device.open(relay.url)
+    taken = photo(page, tmp_path / "IMG_1.jpg", width=3000, height=1500)
+    forget_script(page, "photos.js")
+    held = relay.hold("GET", "/photos.js")
+    page.goto(relay.url, wait_until="commit")
+    held.wait()
+    page.locator("#photos").set_input_files(taken)
+    expect(page.locator("#photos-hint")).to_have_text("Sent as they are, with place and camera data.")
+    held.let_go()
+    expect(page.locator("#previews li")).to_have_count(1)
+    expect(page.locator("#photos-hint")).to_contain_text("Scaled to 2,000 px; place and camera data removed.")
+    save(page, Inspection(site="Lock 7"))
+    (item,) = wait_for_received(relay.server, 1)
+    (photos,) = item["photos"]
+    sent = httpx.get(relay.server.url + photos["url"]).content
+    assert size_of(sent) == (1000, 2000)
+    assert b"Exif" not in sent
+
+
+def test_a_photo_that_is_late_for_its_form_is_not_in_the_next_one(server, chromium, camera):
+    """The form was cleared while a photo was being scaled: it comes to nothing, and the next form has its own photo alone."""
+    page = chromium(visited=True).open(server.url)
+    page.evaluate(HELD_PICTURES)
+    page.locator("#photos").set_input_files(camera(1))
+    expect(page.locator("#photos-hint")).to_contain_text("Preparing 1 photo…")
+    page.locator("#inspection").evaluate("(form) => form.reset()")
+    page.locator("#photos").set_input_files(camera(2))
+    page.evaluate("() => letGo()")
+    previews = page.locator("#previews img")
+    expect(previews).to_have_count(1)
+    expect(previews).to_have_attribute("alt", "Photo 1: photo-2.jpg")
+    save(page, Inspection(site="Lock 7"))
+    (item,) = wait_for_received(server, 1)
+    assert [each["name"] for each in item["photos"]] == ["photo-2.jpg"]
 
 
 def test_after_a_refusal_the_edited_version_takes_the_place_of_the_old_one(relay, chromium, camera):

@@ -77,10 +77,11 @@ def test_nothing_is_styled_or_scripted_inline():
 
 
 def test_the_listener_blocks_and_the_rest_waits():
-    """Inbox and listener run before the first paint; everything else is a module and comes after."""
+    """Inbox and listener run before the first paint, the photos' script before the button; the rest are modules."""
     scripts = [a for tag, a in ELEMENTS if tag == "script" and "src" in a]
     blocking = [a["src"] for a in scripts if a.get("type") != "module"]
-    assert blocking == ["/runtime/{{build}}/inbox.js", "/runtime/{{build}}/shim.js"]
+    assert blocking == [f"/runtime/{{{{build}}}}/{name}.js" for name in ("inbox", "shim", "photos")]
+    assert HTML.index("/photos.js") < HTML.index('<button class="primary">Save inspection')
 
 
 def test_the_manifest_describes_its_pictures_truthfully():
