@@ -274,7 +274,7 @@ class Holdfast extends EventTarget {
     const heard = new AbortController();
     const told = new Promise((resolve, reject) => {
       const once = { once: true, signal: heard.signal };
-      form.addEventListener("holdfast:saved", (event) => resolve({ saved: event.detail }), once);
+      form.addEventListener("holdfast:saved", ({ detail: { id, key } }) => resolve({ saved: { id, key } }), once);
       form.addEventListener("holdfast:refused", (event) => resolve({ refused: event.detail.violations }), once);
       form.addEventListener("holdfast:unsaved", (event) => reject(event.detail.error), once);
       form.requestSubmit();

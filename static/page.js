@@ -3,7 +3,8 @@
  * a save, and the inbox as rows. As soon as Python is ready, rows, counts and the other banners are its own. No decision
  * about a job is made here.
  */
-import { clear, forget, form } from "./form.js";
+import { settle } from "./draft.js";
+import { form } from "./form.js";
 import holdfast, { activeOf } from "./holdfast.js";
 
 const inbox = globalThis.holdfastInbox;
@@ -45,10 +46,11 @@ turnTo();
 
 const saved = byId("saved");
 
-const showSaved = (/** @type {string} */ title) => {
+const showSaved = (/** @type {string} */ title, more = "") => {
   part(saved, "title").textContent = title || "your inspection";
   const sent = byId("signed-out").hidden ? "It is sent by itself." : "It is sent after sign-in.";
-  part(saved, "next").textContent = holdfast.python === "failed" ? "It is kept until the part that sends can start." : sent;
+  const next = holdfast.python === "failed" ? "It is kept until the part that sends can start." : sent;
+  part(saved, "next").textContent = `${next} ${more}`.trim();
   saved.hidden = false;
 };
 
@@ -58,15 +60,19 @@ const notSaved = (/** @type {string} */ words) => {
   line.hidden = !words;
 };
 
-form.addEventListener("holdfast:saved", (event) => {
-  const site = /** @type {HTMLInputElement} */ (form.elements.namedItem("site")).value.trim();
+/** What the form holds after a save, if it is not a fresh one. */
+const IN_THE_FORM = { since: "What you typed since is still in the form.", before: "What you were typing before is in the form again.", "": "" };
+
+form.addEventListener("holdfast:saved", async (event) => {
+  const { detail } = /** @type {CustomEvent} */ (event);
   notSaved("");
-  clear();
-  forget();
-  showSaved(/** @type {CustomEvent} */ (event).detail.title ?? site);
-  byId("new").scrollTop = 0; // on a wide screen the form scrolls by itself
-  byId("new").scrollIntoView();
-  saved.focus({ preventScroll: true });
+  const held = await settle(detail);
+  showSaved(detail.title ?? titleOf(detail), IN_THE_FORM[/** @type {keyof typeof IN_THE_FORM} */ (held)]);
+  if (held !== "since") {
+    byId("new").scrollTop = 0; // on a wide screen the form scrolls by itself
+    byId("new").scrollIntoView();
+    saved.focus({ preventScroll: true });
+  }
   refresh();
 });
 form.addEventListener("holdfast:unsaved", (event) => {
@@ -78,6 +84,35 @@ form.addEventListener("holdfast:unsaved", (event) => {
   );
 });
 for (const name of ["input", "app:fill", "app:wipe"]) form.addEventListener(name, () => (saved.hidden = true));
+
+/** @type {Record<string, string>} */
+const NOT_YET = {
+  starting: "Not saved yet: Holdfast is still starting. Your edit is saved as soon as it has. Everything you typed is still here.",
+  failed: "Not saved: an edit needs the part of Holdfast that could not start in this browser. Everything you typed is still here.",
+};
+let heldBack = false;
+
+// Only Python can put a version in another's place; saved before, it would be a second inspection.
+addEventListener("submit", (event) => {
+  if (event.target !== form || !form.dataset.edits || holdfast.python === "ready") return;
+  event.preventDefault();
+  event.stopImmediatePropagation();
+  heldBack = true;
+  notSaved(NOT_YET[holdfast.python]);
+}, { capture: true });
+holdfast.addEventListener("python", () => {
+  if (!heldBack) return;
+  if (holdfast.python === "ready") form.requestSubmit();
+  else notSaved(NOT_YET[holdfast.python]);
+});
+form.addEventListener("input", () => {
+  if (heldBack) notSaved("Not saved yet: save again when you are done.");
+  heldBack = false;
+});
+form.addEventListener("reset", () => {
+  heldBack = false;
+  notSaved("");
+});
 
 const arrived = new URLSearchParams(location.search).get("saved");
 if (arrived !== null) {

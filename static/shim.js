@@ -1,8 +1,8 @@
 /**
  * The submit listener, and nothing else: a small blocking classic script, so that no submit after first paint is missed.
  * It hands a submission to Python when Python is ready and appends it to the inbox otherwise; whether it is right is for
- * Python to say. It tells the form the result: `holdfast:saved` {id, key, title}, `holdfast:refused` {violations},
- * `holdfast:unsaved` {error}. Needs inbox.js before it.
+ * Python to say. It tells the form the result: `holdfast:saved` {id, key, submission, fields, files}, what was saved and
+ * the form's job id at the tap; `holdfast:refused` {violations}; `holdfast:unsaved` {error}. Needs inbox.js before it.
  */
 (() => {
   "use strict";
@@ -73,7 +73,7 @@
     sent.set(id, { print, result });
     try {
       const { saved, refused } = await result;
-      if (saved) return tell(form, "saved", saved);
+      if (saved) return tell(form, "saved", { ...saved, submission: id, ...content });
       sent.delete(id);
       tell(form, "refused", { violations: refused });
     } catch (error) {

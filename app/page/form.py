@@ -13,7 +13,13 @@ from app.forms import INSPECTION, fields_of
 from app.page import dom
 from app.sentences import count, why_not
 from holdfast.browser.files import from_js
-from holdfast.errors import HoldfastError, InvalidPayloadError, JobNotFoundError, StorageFullError
+from holdfast.errors import (
+    ActionRefusedError,
+    HoldfastError,
+    InvalidPayloadError,
+    JobNotFoundError,
+    StorageFullError,
+)
 from holdfast.outbox import Outbox
 
 FIELDS = ("site", "inspected_on", "severity", "checklist", "notes", "photos")
@@ -64,10 +70,10 @@ class InspectionFormView:
         event.stopImmediatePropagation()
         if not self._saving:
             self._saving = True
-            self._task = asyncio.ensure_future(self._save_edit(edited))
+            self._task = asyncio.ensure_future(self._save_edit(edited, *self._content()))
 
-    async def _save_edit(self, job_id: str) -> None:
-        payload, files = self._content()
+    async def _save_edit(self, job_id: str, fields: list[tuple[str, str]], files: list[tuple[str, Any]]) -> None:
+        submission, payload = dom.data(self._element, "job-id"), INSPECTION.parse(fields)
         try:
             accepted = await self._outbox.edit(job_id, payload, attachments=from_js(files))
         except InvalidPayloadError as broken:
@@ -75,34 +81,40 @@ class InspectionFormView:
             self._focus_first()
         except StorageFullError:
             self._say("Not saved: this device is out of space. Remove a photo or free some space, then save again.")
-        except HoldfastError as error:
+        except (ActionRefusedError, JobNotFoundError) as error:
             self._element.removeAttribute("data-edits")
+            dom.show(dom.by_id("editing"), False)
+            dom.tell(self._element, "change", {})  # the draft is no edit any more
             self._say(
                 f"Not saved in its place: {why_not(error)} Everything you typed is still here; "
                 "save again to keep it as a new one."
             )
+        except HoldfastError as error:
+            self._say(f"Not saved: {why_not(error)} Everything you typed is still here.")
         else:
-            detail = {"id": accepted.id, "key": accepted.key, "title": payload.get("site", "")}
-            dom.tell(self._element, "holdfast:saved", detail)
+            said = {"id": accepted.id, "key": accepted.key, "title": payload.get("site", "")}
+            dom.tell(
+                self._element, "holdfast:saved", said | {"submission": submission, "fields": fields, "files": files}
+            )
         finally:
             self._saving = False
 
-    def _content(self) -> tuple[dict[str, Any], list[Any]]:
+    def _content(self) -> tuple[list[tuple[str, str]], list[tuple[str, Any]]]:
         fields, files = [], []
         for name, value in js.Array.from_(js.FormData.new(self._element)):
             if isinstance(value, str):
                 fields.append((name, value))
             elif value.name:
                 files.append((name, value))
-        return INSPECTION.parse(fields), files
+        return fields, files
 
     def _look_again(self) -> None:
         """Take away what has been put right; nothing new is complained of while someone types."""
         if not self._broken:
             return
-        payload, files = self._content()
+        fields, files = self._content()
         facts = [{"field": name, "name": file.name, "type": file.type, "size": file.size} for name, file in files]
-        still = [(v.pointer, v.message) for v in INSPECTION.violations(payload, facts)]
+        still = [(v.pointer, v.message) for v in INSPECTION.violations(INSPECTION.parse(fields), facts)]
         self._draw([(pointer, words) for pointer, words in still if _field_of(pointer) in self._broken])
 
     def _draw(self, violations: Sequence[tuple[str, str]]) -> None:
