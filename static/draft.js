@@ -8,6 +8,7 @@
  * }} Draft `edits` and `title` are of the job that it replaces; `typed`: it is more than that job as it was; `aside`: the
  *   drafts that come back after it, the next one last.
  */
+import { arrival, isOf } from "./arrival.js";
 import { blank, clear, content, edited, form, isEmpty, minus, put } from "./form.js";
 
 const TYPE = "inspection.create";
@@ -24,8 +25,6 @@ const asideLine = /** @type {HTMLElement} */ (document.getElementById("aside"));
 /** Where this tab keeps its draft; empty until that is settled. Each tab has a draft of its own: two never write over each other. */
 let name = "";
 const submitting = () => `draft:ids:${name}`;
-/** The worker has just taken the form's own POST and brought us back: the draft is what it took. */
-const taken = new URLSearchParams(location.search).has("saved");
 /** Someone has typed in this form. */
 let typed = false;
 /** Drafts that wait for this form to be saved or given up. @type {Draft[]} */
@@ -208,19 +207,27 @@ const restore = async (/** @type {Draft} */ kept, /** @type {import("./form.js")
   if (typed) draftLine.textContent = `Draft kept ${clock(kept.kept_at ?? 0)}.`;
 };
 
+/** What comes back after a draft. @returns {Draft | undefined} */
+const afterIt = (/** @type {Draft} */ { aside: waiting = [] }) => {
+  const back = waiting.at(-1);
+  return back && { ...back, aside: waiting.slice(0, -1) };
+};
+
 const begin = async () => {
   const theirs = turn;
   form.dataset.account = (await inbox.get("account")) ?? "";
   const draft = await named();
   sessionStorage.setItem(TAB, draft);
-  const [kept, ids] = await Promise.all([inbox.get(draft), inbox.get(`draft:ids:${draft}`)]);
+  const [before, ids, came] = await Promise.all([inbox.get(draft), inbox.get(`draft:ids:${draft}`), arrival]);
+  // A form's own POST was taken and brought us back here: that draft is done with, and what waited for it is next.
+  const kept = came && before && isOf(came, before) ? afterIt(before) : before;
   await inTurn(async () => {
     const early = minus(content(), blank());
     typed ||= !isEmpty(early);
-    if (!kept || taken) return;
+    if (!kept) return;
     const isChanged = !isEmpty(minus(early, kept));
     await restore(kept, early);
-    if (!ids || isChanged) return;
+    if (!ids || isChanged || kept !== before) return;
     // The tab ended in the middle of saving. Sent again as it is, it is the same job; changed, it is another.
     form.dataset.jobId = ids.id;
     form.dataset.jobKey = ids.key;
@@ -228,11 +235,12 @@ const begin = async () => {
   }, theirs);
   name = draft;
   if (typed) await keep();
-  else if (taken) forget();
+  else if (before && !kept) forget();
 };
 
 addEventListener("submit", ({ target }) => {
-  if (target !== form || !name || form.dataset.edits || !form.dataset.jobId) return;
+  if (target !== form || !name || form.dataset.edits) return;
+  if (!form.dataset.jobId) return void keep(); // the listener is missing: the browser posts the form and leaves
   inbox.set(submitting(), { id: form.dataset.jobId, key: form.dataset.jobKey }).catch(() => {});
 }, { capture: true });
 for (const event of ["holdfast:refused", "holdfast:unsaved"])

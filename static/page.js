@@ -3,6 +3,7 @@
  * a save, and the inbox as rows. As soon as Python is ready, rows, counts and the other banners are its own. No decision
  * about a job is made here.
  */
+import { arrival } from "./arrival.js";
 import { settle } from "./draft.js";
 import { form } from "./form.js";
 import holdfast, { activeOf } from "./holdfast.js";
@@ -47,10 +48,19 @@ turnTo();
 const saved = byId("saved");
 
 const showSaved = (/** @type {string} */ title, more = "") => {
-  part(saved, "title").textContent = title || "your inspection";
   const sent = byId("signed-out").hidden ? "It is sent by itself." : "It is sent after sign-in.";
   const next = holdfast.python === "failed" ? "It is kept until the part that sends can start." : sent;
-  part(saved, "next").textContent = `${next} ${more}`.trim();
+  tell("waiting", "Saved on this device:", title, `${next} ${more}`.trim());
+};
+
+const showReceived = (/** @type {string} */ title) => tell("received", "Received by the server:", title, "Others can see it.");
+
+const tell = (/** @type {"waiting" | "received"} */ tone, /** @type {string} */ what, /** @type {string} */ title, /** @type {string} */ next) => {
+  saved.dataset.tone = tone;
+  saved.querySelector("use")?.setAttribute("href", tone === "received" ? "#i-received" : "#i-device");
+  part(saved, "what").textContent = what;
+  part(saved, "title").textContent = title || "your inspection";
+  part(saved, "next").textContent = next;
   saved.hidden = false;
 };
 
@@ -67,6 +77,8 @@ form.addEventListener("holdfast:saved", async (event) => {
   const { detail } = /** @type {CustomEvent} */ (event);
   notSaved("");
   const held = await settle(detail);
+  byId("new-title").after(saved);
+  /** @type {HTMLElement} */ (saved.querySelector(".actions")).hidden = false;
   showSaved(detail.title ?? titleOf(detail), IN_THE_FORM[/** @type {keyof typeof IN_THE_FORM} */ (held)]);
   if (held !== "since") {
     byId("new").scrollTop = 0; // on a wide screen the form scrolls by itself
@@ -114,15 +126,15 @@ form.addEventListener("reset", () => {
   notSaved("");
 });
 
-const arrived = new URLSearchParams(location.search).get("saved");
-if (arrived !== null) {
-  // The worker took the form's own POST and sent us here; the address is no place to keep that.
-  history.replaceState(null, "", location.pathname + location.hash);
+// The form's own POST was taken by the worker or the server, and brought us here.
+arrival.then((came) => {
+  if (!came) return;
   byId("inspections-title").after(saved);
   /** @type {HTMLElement} */ (saved.querySelector(".actions")).hidden = true; // it is in the list right below
-  showSaved("");
-  saved.focus();
-}
+  if (came.where === "device") showSaved(came.title);
+  else showReceived(came.title);
+  if (document.activeElement === document.body) saved.focus(); // someone may be typing by now
+});
 
 // ── the inbox as rows ────────────────────────────────────────────────────────────────────────────────────────────────
 

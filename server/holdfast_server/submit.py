@@ -47,7 +47,7 @@ class Submit:
                 {"Cache-Control": "no-store", **problem.headers},
                 media_type="text/html; charset=utf-8",
             )
-        return RedirectResponse(f"/?saved={inspection_id}#inspections", 303, {"Cache-Control": "no-store"})
+        return RedirectResponse(f"/?received={inspection_id}#inspections", 303, {"Cache-Control": "no-store"})
 
 
 def _links(index: Path) -> str:

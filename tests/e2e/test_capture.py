@@ -40,6 +40,12 @@ NO_FIREFOX_WORKER = {"dom.serviceWorkers.enabled": False}
 NO_PAGE_WASM = "delete globalThis.WebAssembly"
 
 
+def expect_no_draft(page: Page) -> None:
+    """The form is a fresh one, and no draft is kept."""
+    expect(page.locator("#site")).to_have_value("")
+    until_page(page, "async () => !(await holdfastInbox.keys()).some((key) => key.startsWith('draft:'))", "no draft")
+
+
 def double_tap(page: Page, inspection: Inspection) -> None:
     """Fill in the form and press its button twice."""
     fill(page, inspection)
@@ -171,6 +177,9 @@ def test_without_its_listener_the_forms_own_post_is_taken_by_the_worker(relay, c
         save_button(page).click()
     assert (posted.value.status, posted.value.from_service_worker) == (303, True)
     page.wait_for_url("**/#inspections")
+    expect_saved(page, "Lock 7")
+    expect(page.locator("#inspections #saved")).to_be_visible()
+    expect_no_draft(page)
     job_id = posted.value.headers["location"].partition("saved=")[2].partition("#")[0]
     wait_until_sent(page, [job_id])
 
@@ -197,7 +206,56 @@ def test_without_its_listener_and_without_a_network_the_worker_still_saves(relay
     assert (job.site, job.state) == ("Lock 7", "pending")
 
 
+@pytest.mark.parametrize("address", ["/?saved=0b6e0f0c-3b8e-4b3c-9f43-0b8a8c3f2a11", "/?received=7"])
+def test_an_address_that_says_saved_is_not_believed(server, chromium, address):
+    """A link says that something was saved, and nothing was: the page says no such thing, and the draft stays."""
+    device = chromium(visited=True)
+    page = device.open(server.url)
+    page.locator("#site").fill("Lock 7")
+    expect(page.locator("#draft")).to_contain_text("Draft kept")
+    page.close()
+    page = device.open(f"{server.url}{address}#inspections")
+    expect(page.locator("#site")).to_have_value("Lock 7")
+    expect(page.locator("#saved")).to_be_hidden()
+    page.wait_for_url("**/#inspections")
+    page.close()
+    page = device.open(server.url)
+    expect(page.locator("#site")).to_have_value("Lock 7")
+
+
+def test_an_address_of_something_else_that_was_saved_leaves_the_draft_alone(server, chromium):
+    """The address names an inspection that is on this device, another one is half-typed: both are told as they are."""
+    device = chromium(visited=True)
+    page = device.open(server.url)
+    save(page, Inspection(site="Lock 7"))
+    [job] = on_device(page)
+    page.locator("#site").fill("Weir 2")
+    expect(page.locator("#draft")).to_contain_text("Draft kept")
+    page.close()
+    page = device.open(f"{server.url}/?saved={job.id}#inspections")
+    expect_saved(page, "Lock 7")
+    expect(page.locator("#site")).to_have_value("Weir 2")
+    save(page, Inspection(site="Weir 2"))
+    expect(page.locator("#new #saved")).to_be_visible()
+
+
 # Without a service worker
+
+
+def test_without_its_listener_and_without_a_worker_the_server_has_it_and_the_page_says_so(relay, chromium, camera):
+    """The browser posts the form to the server: received there, not saved here, and the draft is done with."""
+    relay.missing("GET", "/shim.js")
+    device = chromium(*RESOLVE_ELSEWHERE)
+    page = device.open(f"http://{ELSEWHERE}:{relay.port}")
+    fill(page, Inspection(site="Lock 7", severity="high", ticked=("Access is safe",), photos=(camera(1),)))
+    save_button(page).click()
+    page.wait_for_url("**/#inspections")
+    expect(page.locator("#saved")).to_contain_text("Received by the server: Lock 7. Others can see it.")
+    expect_no_draft(page)
+    [item] = received(relay.server)
+    assert (item["site"], len(item["photos"])) == ("Lock 7", 1)
+    wait_until_ready(page)
+    assert on_device(page) == []
 
 
 @pytest.mark.parametrize("engine", ["chromium", "firefox"])

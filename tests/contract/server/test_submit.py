@@ -14,9 +14,9 @@ def test_a_form_without_script_makes_an_inspection(client):
     ]
     answer = client.post("/submit", files=[*files, ("photos", ("a.jpg", b"xyz", "image/jpeg"))])
     assert answer.status_code == 303
-    saved = re.fullmatch(r"/\?saved=(\d+)#inspections", answer.headers["location"])
-    assert saved
-    (item,) = client.get("/api/inspections", params={"after": int(saved[1]) - 1, "limit": 1}).json()["items"]
+    received = re.fullmatch(r"/\?received=(\d+)#inspections", answer.headers["location"])
+    assert received
+    (item,) = client.get("/api/inspections", params={"after": int(received[1]) - 1, "limit": 1}).json()["items"]
     assert item["site"] == FIELDS["site"]
     assert [photo["name"] for photo in item["photos"]] == ["a.jpg"]
     assert client.get(item["photos"][0]["url"]).content == b"xyz"
