@@ -70,10 +70,9 @@ const createMachine = async (/** @type {object} */ settings) => {
   }
 };
 
-const restored = async (/** @type {object} */ options) => {
-  const begun = performance.now();
-  const stored = await snapshot.read();
-  if (!stored) return null;
+/** @typedef {NonNullable<Awaited<ReturnType<typeof snapshot.read>>>} Stored */
+
+const restored = async (/** @type {object} */ options, /** @type {Stored} */ stored, /** @type {number} */ begun) => {
   const wheels = fetchWheels();
   wheels.catch(() => {});
   const python = await loadPyodide({
@@ -135,11 +134,12 @@ const plain = async (/** @type {object} */ options) => {
  * @returns {Promise<{python: any, how: "restored" | "plain"}>}
  */
 export const start = async (options = {}) => {
+  const begun = performance.now();
+  const stored = await snapshot.read().catch(() => null);
   try {
-    const python = await restored(options);
-    if (python) return { python, how: "restored" };
+    if (stored) return { python: await restored(options, stored, begun), how: "restored" };
   } catch {
-    await snapshot.drop();
+    await stored?.drop();
   }
   return { python: await plain(options), how: "plain" };
 };

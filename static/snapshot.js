@@ -3,7 +3,7 @@
  * starts from it stands in python.js.
  *
  * Half of a heap is zeros, so only the pages that are not are stored: [page numbers as Uint32, pages]. Pyodide checks a
- * snapshot by its magic number alone, so length and SHA-256 of what is stored are checked here.
+ * snapshot by its magic number alone, so build, length and SHA-256 of what is stored are checked here.
  */
 import config from "./config.js";
 
@@ -58,24 +58,42 @@ export const exists = async () => {
 
 const fill = async (/** @type {Uint8Array} */ heap, /** @type {Response} */ stored) => {
   const packed = await stored.arrayBuffer();
+  if (stored.headers.get("X-Build") !== config.build) throw new Error("snapshot of another build");
   if (packed.byteLength !== Number(stored.headers.get("X-Length"))) throw new Error("snapshot cut short");
   const digest = sha256(packed);
   unpack(packed, heap);
   if ((await digest) !== stored.headers.get("X-SHA-256")) throw new Error("snapshot damaged");
 };
 
+/** Forget the snapshot that was written under this name; another one may have taken its place meanwhile. */
+const drop = async (/** @type {string | null} */ name) => {
+  try {
+    const cache = await open();
+    const stored = await cache?.match(PATH);
+    if (stored?.headers.get("X-Name") === name) await cache.delete(PATH);
+  } catch {
+    // No storage, no snapshot.
+  }
+};
+
 /**
  * Room for the stored heap, at once, and a promise that resolves when the heap is in it as it was stored. Only its
- * length may be used before that.
- * @returns {Promise<{heap: Uint8Array, intact: Promise<void>} | null>}
+ * length may be used before that. `drop` forgets it: it is damaged, or of no use.
+ * @returns {Promise<{heap: Uint8Array, intact: Promise<void>, drop: () => Promise<void>} | null>}
  */
 export const read = async () => {
   const stored = await (await open())?.match(PATH);
   if (!stored) return null;
-  const heap = new Uint8Array(Number(stored.headers.get("X-Heap-Length")));
-  const intact = fill(heap, stored);
-  intact.catch(() => {}); // whoever starts Python awaits it, unless something else fails first
-  return { heap, intact };
+  const name = stored.headers.get("X-Name");
+  try {
+    const heap = new Uint8Array(Number(stored.headers.get("X-Heap-Length")));
+    const intact = fill(heap, stored);
+    intact.catch(() => {}); // whoever starts Python awaits it, unless something else fails first
+    return { heap, intact, drop: () => drop(name) };
+  } catch {
+    await drop(name); // no such room
+    return null;
+  }
 };
 
 /** Keep a heap; false where there is no room or no storage for it, with nothing else lost. */
@@ -84,19 +102,16 @@ export const write = async (/** @type {Uint8Array} */ heap) => {
     const cache = await open();
     if (!cache) return false;
     const packed = pack(heap);
-    const headers = { "X-SHA-256": await sha256(packed), "X-Length": `${packed.byteLength}`, "X-Heap-Length": `${heap.byteLength}` };
+    const headers = {
+      "X-Build": config.build,
+      "X-Name": crypto.randomUUID(),
+      "X-SHA-256": await sha256(packed),
+      "X-Length": `${packed.byteLength}`,
+      "X-Heap-Length": `${heap.byteLength}`,
+    };
     await cache.put(PATH, new Response(packed, { headers }));
     return true;
   } catch {
     return false;
-  }
-};
-
-/** Forget it: damaged, of no use, or in the way. */
-export const drop = async () => {
-  try {
-    await (await open())?.delete(PATH);
-  } catch {
-    // No storage, no snapshot.
   }
 };
