@@ -10,8 +10,9 @@ head keeps its place: then any answer but 2xx stops the lane. `Holdfast-Account`
 
 One result for each item, in their order: status, headers (names in lower case) and JSON body (null if none) as the item would
 have got by itself; a result that names the item's key is its receipt. A lane stops at the first answer that is not final (401,
-408, 409 still running, 425, 429, 5xx); the rest of it gets 424 `urn:holdfast:problem:not-run` and has burnt nothing. One item's
-fate touches no other lane. Refused as a whole (400, 401, 413, 415, 422, 503) nothing has run. At most 1,000 items.
+408, 409 still running, 425, 429, 5xx); the rest of it gets 424 `urn:holdfast:problem:not-run` and has burnt nothing. An item
+whose path or method takes no part in batches gets 404 or 405 `urn:holdfast:problem:not-batched` and stops its lane too: it goes by
+itself. One item's fate touches no other lane. Refused as a whole (400, 401, 413, 415, 422, 503) nothing has run. At most 1,000 items.
 """
 
 import json
@@ -25,7 +26,7 @@ from holdfast_server.body import JSON, JsonBody, let_body_pass, read_body
 from holdfast_server.idempotency import Mismatch, Replay, StoredResponse, is_final, key_fault
 from holdfast_server.inspections import METHOD, PATH, Inspections
 from holdfast_server.once import answer
-from holdfast_server.problems import INVALID, MALFORMED_KEY, NOT_RUN, Problem, fault, malformed_body
+from holdfast_server.problems import INVALID, MALFORMED_KEY, NOT_BATCHED, NOT_RUN, Problem, fault, malformed_body
 from holdfast_server.stores.port import BatchItem, Done, Effect, Outcome
 from holdfast_server.stores.statements import Steps
 
@@ -53,13 +54,20 @@ class Batch:
             items = _items(body.value if isinstance(body, JsonBody) else None)
         lanes: dict[object, list[tuple[int, BatchItem]]] = {}
         results: list[Response | None] = [None] * len(items)
+        stopped: set[object] = set()
         for number, item in enumerate(items):
+            lane = _lane(item, number)
+            if lane in stopped:
+                results[number] = _named(_not_run().response(), item)
+                continue
             try:
-                lane, batch_item = self._item(item, account)
+                batch_item = self._item(item, account)
             except Problem as problem:
                 results[number] = _named(problem.response(), item)
+                if problem.type == NOT_BATCHED or (isinstance(item, dict) and item.get("halts") is True):
+                    stopped.add(lane)
                 continue
-            lanes.setdefault(("in", lane) if lane is not None else ("own", number), []).append((number, batch_item))
+            lanes.setdefault(lane, []).append((number, batch_item))
         work = [[item for _, item in lane] for lane in lanes.values()]
         ends = await api.keys.run_lanes(work, now_ms=api.now_ms())
         for lane_items, outcomes in zip(lanes.values(), ends, strict=True):
@@ -68,8 +76,8 @@ class Batch:
         whole = b'{"results": [' + b", ".join(_result(result) for result in results if result is not None) + b"]}"
         return Response(whole, headers={"Cache-Control": "no-store"}, media_type=JSON)
 
-    def _item(self, item: Any, account: str) -> tuple[str | None, BatchItem]:
-        """The lane and the work of an item.
+    def _item(self, item: Any, account: str) -> BatchItem:
+        """The work of an item.
 
         Raises:
             Problem: it is none.
@@ -83,12 +91,13 @@ class Batch:
         if not (lane is None or isinstance(lane, str)) or not isinstance(halts, bool) or "body" not in item:
             raise malformed_body("An item has a body, perhaps a lane (text), and halts (true or false).")
         if item.get("path") != PATH:
-            raise Problem(404, detail="No such path takes part in batches.")
+            raise Problem(404, NOT_BATCHED, title="Not in a batch", detail="This path takes no part in batches.")
         if item.get("method") != METHOD:
-            raise Problem(405, detail=f"In a batch {PATH} takes {METHOD}.", headers={"Allow": METHOD})
+            detail = f"In a batch {PATH} takes {METHOD}."
+            raise Problem(405, NOT_BATCHED, title="Not in a batch", detail=detail, headers={"Allow": METHOD})
         body = JsonBody(item["body"])
         keyed = self.inspections.keyed(body, account=account, key=str(key))
-        return lane, BatchItem(keyed, self._effect(body, account, str(key)), _stops_at_any if halts else _stops)
+        return BatchItem(keyed, self._effect(body, account, str(key)), _stops_at_any if halts else _stops)
 
     def _effect(self, body: JsonBody, account: str, key: str) -> Effect:
         """Rules are looked at only if the request runs: a repeat is answered as it was."""
@@ -102,8 +111,7 @@ class Batch:
 
     def _response(self, outcome: Outcome | Exception | None) -> Response:
         if outcome is None:
-            detail = "An earlier item of this lane has no final answer, so this one was not run. Send it again after that one."
-            return Problem(424, NOT_RUN, title="Not run", detail=detail).response()
+            return _not_run().response()
         if isinstance(outcome, Problem):
             return outcome.response()
         if isinstance(outcome, Exception):
@@ -122,6 +130,17 @@ def _items(document: Any) -> list[Any]:
         broken = [("/items", f"A batch may have {ITEMS_LIMIT:,} items.")]
         raise Problem(422, INVALID, title="Too many items", detail="Send them in several batches.", errors=broken)
     return items
+
+
+def _lane(item: Any, number: int) -> object:
+    """What runs in order: items that name one lane; every other item by itself."""
+    lane = item.get("lane") if isinstance(item, dict) else None
+    return ("in", lane) if isinstance(lane, str) else ("own", number)
+
+
+def _not_run() -> Problem:
+    detail = "An earlier item of this lane has no final answer, so this one was not run. Send it again after that one."
+    return Problem(424, NOT_RUN, title="Not run", detail=detail)
 
 
 def _stops(outcome: Outcome | Exception) -> bool:

@@ -31,6 +31,7 @@ SIGN_IN_REFUSED: Final = f"{_TYPES}sign-in-refused"
 TOO_MANY_SIGN_INS: Final = f"{_TYPES}too-many-sign-ins"
 OTHER_SITE: Final = f"{_TYPES}other-site"
 NOT_RUN: Final = f"{_TYPES}not-run"
+NOT_BATCHED: Final = f"{_TYPES}not-batched"
 PLAIN: Final = "about:blank"
 """The problem is the status itself (RFC 9457, 4.2.1)."""
 

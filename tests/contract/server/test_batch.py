@@ -1,5 +1,6 @@
 """Many requests in one: one result for each, lanes kept apart and in order."""
 
+import json
 from uuid import uuid4
 
 import httpx
@@ -64,6 +65,21 @@ def test_each_item_gets_the_answer_it_would_get_alone(server):
     assert len(sites(server)) == 20
 
 
+def test_a_request_is_the_same_in_both_directions(server):
+    """First alone, then in a batch: whatever its text, its numbers and the order of its members, it is known by its key."""
+    body = {**INSPECTION, "notes": 'Tür \u2028 "5 €" \\ 😀', "checklist": [{"label": "a", "ok": True}]}
+    entry = item(body=body)
+    headers = {"Idempotency-Key": entry["key"], "Content-Type": "application/json"}
+    alone = httpx.post(f"{server.url}/api/inspections", content=json.dumps(body), headers=headers)
+    assert alone.status_code == 201
+    turned = dict(reversed(body.items()))
+    (again,) = send(server, [{**entry, "body": turned}])
+    assert (again["status"], again["body"]) == (201, alone.json())
+    assert again["headers"]["idempotency-replayed"] == "true"
+    (other,) = send(server, [{**entry, "body": {**body, "notes": "another"}}])
+    assert (other["status"], other["body"]["type"]) == (422, "urn:holdfast:problem:key-reused")
+
+
 def test_a_refused_item_harms_no_other(server):
     """Rules, keys, paths: its own answer; its lane goes on, unless its route halts it."""
     used = item("used")
@@ -77,18 +93,24 @@ def test_a_refused_item_harms_no_other(server):
         item(" ", lane="c", halts=True),
         item("c2", lane="c", halts=True),
         item("d", key="a b"),
-        item("e", path="/elsewhere"),
-        item("f", method="PUT"),
+        item("e", path="/elsewhere", lane="e"),
+        item("behind e", lane="e"),
+        item("f", method="PUT", lane=None),
+        item("k", key="a b", lane="k", halts=True),
+        item("behind k", lane="k", halts=True),
         item("g\u0000", lane=None),
         7,
         item("h", lane=None),
     ]
     results = send(server, items)
-    assert [result["status"] for result in results] == [201, 422, 201, 422, 201, 422, 424, 400, 404, 405, 400, 400, 201]
+    assert [result["status"] for result in results] == [
+        *(201, 422, 201, 422, 201, 422, 424, 400, 404, 424, 405, 400, 424, 400, 400, 201)
+    ]
     assert results[1]["body"]["errors"][0]["pointer"] == "/site"
     assert results[3]["body"]["type"] == "urn:holdfast:problem:key-reused"
     assert results[6]["body"]["type"] == "urn:holdfast:problem:not-run"
-    for number in (1, 3, 6, 8):
+    assert {results[number]["body"]["type"] for number in (8, 10)} == {"urn:holdfast:problem:not-batched"}
+    for number in (1, 3, 6, 8, 9, 10):
         assert results[number]["headers"]["idempotency-key"] == items[number]["key"]
         assert results[number]["headers"]["content-type"] == "application/problem+json"
     assert sorted(sites(server)) == ["a1", "a2", "b2", "h", "used"]
