@@ -20,6 +20,9 @@ PROBE_WAIT_MS = 30_000
 """The least time between two probes during an outage, so that a device asks at most twice a minute."""
 
 
+ONE_BY_ONE_MS = 3_600_000
+"""How long a server that refused a request of many is not asked again."""
+
 HERE = "device:"
 """The origin of tasks: they run on this device and wait for no server."""
 
@@ -37,6 +40,11 @@ def hold_name(account: str) -> str:
 def session_name(account: str) -> str:
     """The record that counts how often an account has signed in here."""
     return f"session:{account}"
+
+
+def one_by_one_name(origin: str) -> str:
+    """The record that says since when a server has been taking no requests of many."""
+    return f"one by one:{origin}"
 
 
 def pause_name(queue: str | None, type_: str | None) -> str:
@@ -86,6 +94,16 @@ class Gates:
         """How long that server keeps a key; None means for ever."""
         lifetime: Millis | None = self._flags(origin).get("key_lifetime_ms")
         return lifetime
+
+    def has_forgotten(self, origin: str, unknown_since: Millis | None, now: Millis) -> bool:
+        """Whether a job was sent, never answered, and that server no longer knows its key: a repeat could be done twice."""
+        lifetime_ms = self.key_lifetime_ms(origin)
+        return lifetime_ms is not None and unknown_since is not None and now - unknown_since > lifetime_ms
+
+    def takes_one(self, origin: str, now: Millis) -> bool:
+        """Whether that server has lately refused a request of many as such: each job goes by itself, for a while."""
+        record = self.by_name.get(one_by_one_name(origin))
+        return record is not None and is_recent(record["since"], now, ONE_BY_ONE_MS)
 
     def all_off(self, origin: str) -> bool:
         """Whether the server has asked for silence about everything."""

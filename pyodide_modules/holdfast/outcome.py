@@ -71,7 +71,23 @@ class Rejected:
     reason: Reason
 
 
-Verdict = Delivered | Retry | Unreachable | Wait | AuthRequired | Conflict | Rejected
+@dataclass(frozen=True, slots=True)
+class NotRun:
+    """It went with others, and the server stopped its lane before it. No attempt is used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """It went with others, and nobody knows what it came to: it goes again, by itself. No attempt is used."""
+
+    reason: Reason
+    after_ms: Millis = 0
+    """The least wait the server asked for."""
+    refused: bool = False
+    """The server takes no such requests of many."""
+
+
+Verdict = Delivered | Retry | Unreachable | Wait | AuthRequired | Conflict | Rejected | NotRun | Alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +132,7 @@ def judge(
         now: the wall clock, for a `Retry-After` that is a date.
         classify: a route's own reading of an answer of its server; what it leaves open is read by the usual rules.
     """
-    said = _said(answer)
+    said = said_by(answer)
     if answer.failure:
         return Outcome(Retry(Reason.NO_ANSWER) if reached else Unreachable(), answered=False, said=said)
     if not answered:
@@ -170,7 +186,8 @@ def retry_after_ms(value: str, now: Millis) -> Millis:
     return max(0, min(LONGEST_ASK_MS, asked_ms))
 
 
-def _said(answer: Answer) -> dict[str, Any]:
+def said_by(answer: Answer) -> dict[str, Any]:
+    """What an answer said, for the person: see `Outcome.said`."""
     if answer.failure:
         return {}
     said: dict[str, Any] = {"status": answer.status}

@@ -23,6 +23,9 @@ Millis = int
 Event = dict[str, Any]
 """What contexts tell each other: a `kind` and its fields; JSON-safe."""
 
+ANSWER_LIMIT = 100_000
+"""Characters of an answer that are looked at: receipts and problem documents are small."""
+
 Attachment = Any
 """An opaque handle to bytes: a Blob in the browser, `bytes` in memory. Only adapters look inside."""
 
@@ -113,6 +116,8 @@ class Request:
     """JSON-safe; sent as JSON, or as one part per field when there are files."""
     parts: tuple[Part, ...]
     timeout_ms: Millis
+    answer_limit: int = ANSWER_LIMIT
+    """Characters of the answer that are looked at."""
 
 
 @dataclass(frozen=True, slots=True)

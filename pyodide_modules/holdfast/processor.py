@@ -7,40 +7,56 @@ end, and what it was sending is sent again under the same key.
 from __future__ import annotations
 
 import asyncio
-import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from holdfast.batch import judge_all, needs_look
 from holdfast.errors import InvalidPayloadError, StorageError
 from holdfast.gates import Miss, valid_flags
 from holdfast.lifecycle import Reason
 from holdfast.moments import is_over
-from holdfast.outcome import Delivered, Outcome, Rejected, Retry, is_receipt, judge, needs_probe
-from holdfast.ports import Part, Request
+from holdfast.outcome import Alone, Delivered, Outcome, Rejected, Retry, is_receipt, judge, needs_probe
+from holdfast.outgoing import request_of, request_of_all
 from holdfast.routes import Route, Task
 from holdfast.transactions.claim import Claim, Claimant, begin, claim
 from holdfast.transactions.gating import not_reached, reached, read_away, read_holder
 from holdfast.transactions.settle import Attempt, renew, settle_and_claim
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
-    from holdfast.ports import Event, Lock, Millis, Ports
+    from holdfast.ports import Answer, Event, Lock, Millis, Ports, Request
     from holdfast.registry import Queue, Registry
-    from holdfast.routes import Handler
     from holdfast.transactions.claim import Claimed
     from holdfast.transactions.tidy import Retention
 
-    Sending = asyncio.Task[Attempt | str]
+    Sending = asyncio.Task["Ended"]
 
 LEASE_MS = 60_000
 RENEW_MS = 20_000
-SEND_TIMEOUT_MS = 30_000
-SLOWEST_BYTES_PER_MS = 10
-"""A connection slower than 10 kB/s is taken for dead; the time-out grows with the body accordingly."""
 PROBE_TIMEOUT_MS = 10_000
 LOOK_MS = 60_000
 """How often a pass with a lane free looks whether there is more to send."""
 SHORTEST_MS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A request that has ended."""
+
+    ids: list[str]
+    """Of its jobs."""
+    attempts: list[Attempt]
+    """What is to be settled: nothing where the claims are no longer ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """A request under way."""
+
+    task: asyncio.Task[list[Outcome] | None]
+    wanted: set[str]
+    """Its jobs that nobody has cancelled."""
 
 
 class Processor:
@@ -79,7 +95,7 @@ class Processor:
         self._take_in = take_in
         self._publish = publish
         self._holder = ports.entropy.uuid()
-        self._sending: dict[str, asyncio.Task[Outcome | None]] = {}
+        self._sending: dict[str, Send] = {}
         self._nudged = asyncio.Event()
 
     async def drain(self, account: str) -> Millis | None:
@@ -101,10 +117,12 @@ class Processor:
                 return self._ports.clock.now() + LEASE_MS
 
     def abort(self, job_id: str) -> None:
-        """Stop sending a job that was cancelled."""
-        task = self._sending.get(job_id)
-        if task is not None:
-            task.cancel()
+        """Stop sending a job that was cancelled; a request that has others in it goes on for them."""
+        send = self._sending.pop(job_id, None)
+        if send is not None:
+            send.wanted.discard(job_id)
+            if not send.wanted:
+                send.task.cancel()
 
     def nudge(self) -> None:
         """There may be more to send: a pass that runs and has a lane free looks at once."""
@@ -125,7 +143,7 @@ class Processor:
         sending: list[Sending] = []
         try:
             while True:
-                sending += [asyncio.ensure_future(self._attempt(claimed, who)) for claimed in found.jobs]
+                sending += [asyncio.ensure_future(self._attempt(lane, who)) for lane in found.lanes]
                 if found.look_at or found.more:
                     for origin in sorted(found.look_at):
                         await self._look_at(origin)
@@ -172,15 +190,11 @@ class Processor:
         self._tell(found)
         return found
 
-    async def _settle(self, attempt: Attempt | str, who: Claimant, free: int) -> Claim:
-        """Settle one attempt and claim what is next; nothing to settle where only the job's id came back."""
-        store, now = self._ports.store, self._ports.clock.now()
-        if isinstance(attempt, str):
-            found = await store.run(claim(who, free, now))
-            self._tell(found, attempt)
-        else:
-            _, found = await store.run(settle_and_claim(attempt, who, free, now))
-            self._tell(found, attempt.job_id)
+    async def _settle(self, ended: Ended, who: Claimant, free: int) -> Claim:
+        """Settle what a request came to and claim what is next."""
+        now = self._ports.clock.now()
+        found = await self._ports.store.run(settle_and_claim(ended.attempts, who, free, now))
+        self._tell(found, *ended.ids)
         return found
 
     def _claimant(self, account: str, *, granted: bool) -> Claimant:
@@ -193,6 +207,7 @@ class Processor:
             app_version=self._app_version,
             lease_ms=LEASE_MS,
             granted=granted,
+            batches={route.type: route.most_together for route in self._routes() if route.batch},
         )
 
     def _types(self) -> list[str]:
@@ -227,32 +242,35 @@ class Processor:
             self._publish({"kind": "reached", "origin": route.origin})
         return True
 
-    async def _attempt(self, claimed: Claimed, who: Claimant) -> Attempt | str:
-        """Send one claimed job and name the outcome; only the job's id where the claim is no longer ours."""
-        record = claimed.record
-        handler = self._registry.handlers[record["type"]]
-        task = asyncio.ensure_future(self._run(handler, claimed))
-        self._sending[record["id"]] = task
+    async def _attempt(self, jobs: list[Claimed], who: Claimant) -> Ended:
+        """Send the jobs of a lane that share a request and name the outcome of each."""
+        fences = {claimed.record["id"]: claimed.record["fence"] for claimed in jobs}
+        send = Send(asyncio.ensure_future(self._run(jobs)), set(fences))
+        self._sending |= dict.fromkeys(fences, send)
         try:
-            outcome = await self._until_done(task, record, who)
+            outcomes = await self._until_done(send.task, fences, who)
         finally:
-            self._sending.pop(record["id"], None)
-            task.cancel()
-        if outcome is None:
-            return str(record["id"])
-        origin = self._registry.origin_of(record["type"])
+            for job_id in fences:
+                self._sending.pop(job_id, None)
+            send.task.cancel()
+        pairs = zip(jobs, outcomes or [], strict=outcomes is not None)
+        return Ended([*fences], [self._ended(claimed, outcome) for claimed, outcome in pairs])
+
+    def _ended(self, claimed: Claimed, outcome: Outcome) -> Attempt:
         return Attempt(
-            record["id"],
-            record["fence"],
+            claimed.record["id"],
+            claimed.record["fence"],
             outcome,
-            origin=origin,
-            backoff=handler.backoff,
+            origin=self._registry.origin_of(claimed.record["type"]),
+            backoff=self._registry.handlers[claimed.record["type"]].backoff,
             random=self._ports.entropy.random(),
             offline=self._ports.offline(),
         )
 
-    async def _until_done(self, task: asyncio.Task[Outcome | None], record: Any, who: Claimant) -> Outcome | None:
-        """Wait for the send, renewing the lease; a claim that is lost, or a job that is cancelled, ends it."""
+    async def _until_done(
+        self, task: asyncio.Task[list[Outcome] | None], fences: Mapping[str, int], who: Claimant
+    ) -> list[Outcome] | None:
+        """Wait for the send, renewing the leases; claims that are lost, or jobs that are cancelled, end it."""
         while True:
             timer = asyncio.ensure_future(self._ports.clock.sleep(RENEW_MS))
             try:
@@ -264,38 +282,63 @@ class Processor:
             if task.done():
                 return task.result()
             try:
-                ours = await self._ports.store.run(renew(record["id"], record["fence"], who, self._ports.clock.now()))
+                ours = await self._ports.store.run(renew(fences, who, self._ports.clock.now()))
             except StorageError:
-                # The lease may still run; whether the claim is ours shows at settle, by the fence.
+                # The leases may still run; whether a claim is ours shows at settle, by the fence.
                 continue
             if not ours:
                 return None
 
-    async def _run(self, handler: Handler, claimed: Claimed) -> Outcome | None:
+    async def _run(self, jobs: list[Claimed]) -> list[Outcome] | None:
+        """The outcome of each job; None if the request was aborted."""
+        if len(jobs) > 1:
+            return await self._run_together(jobs)
+        handler = self._registry.handlers[jobs[0].record["type"]]
         if isinstance(handler, Task):
-            return await _run_task(handler, claimed.payload)
+            return [await _run_task(handler, jobs[0].payload)]
+        outcome = await self._run_alone(handler, jobs[0])
+        return None if outcome is None else [outcome]
+
+    async def _run_alone(self, route: Route, claimed: Claimed) -> Outcome | None:
         try:
-            request = _request(handler, claimed)
+            request = request_of(route, claimed)
         except InvalidPayloadError as error:
             said = {"errors": error.detail()["violations"]}
             return Outcome(Rejected(Reason.REFUSED), answered=True, said=said)
-        try:
-            answer = await self._ports.transport.send(request, self._progress(claimed.record["id"]))
-        except Exception as error:  # noqa: BLE001  (an adapter's bug is a failed attempt, not a queue that stands still)
-            said = {"title": type(error).__name__, "detail": str(error)}
-            return Outcome(Retry(Reason.NO_ANSWER), answered=False, said=said)
+        answer = await self._send(request, self._progress(claimed.record["id"]))
+        if isinstance(answer, Exception):
+            return Outcome(Retry(Reason.NO_ANSWER), answered=False, said=_told(answer))
         if answer.failure == "aborted":
             return None
-        answered = (handler.receipt or is_receipt)(answer, claimed.record["key"])
-        reached_now = await self._is_there(handler) if needs_probe(answer, answered=answered) else True
+        answered = (route.receipt or is_receipt)(answer, claimed.record["key"])
+        reached_now = await self._is_there(route) if needs_probe(answer, answered=answered) else True
         return judge(
             answer,
             answered=answered,
             reached=reached_now,
             no_receipts=claimed.record["no_receipts"],
             now=self._ports.clock.now(),
-            classify=handler.classify,
+            classify=route.classify,
         )
+
+    async def _run_together(self, jobs: list[Claimed]) -> list[Outcome] | None:
+        routes = {route.type: route for route in self._routes()}
+        request = request_of_all([(routes[claimed.record["type"]], claimed) for claimed in jobs])
+        answer = await self._send(request, lambda _sent, _total: None)
+        if isinstance(answer, Exception):
+            said = _told(answer)
+            return [Outcome(Alone(Reason.NO_ANSWER), answered=False, said=said)] * len(jobs)
+        if answer.failure == "aborted":
+            return None
+        route = routes[jobs[0].record["type"]]
+        reached_now = await self._is_there(route) if needs_look(answer, jobs) else True
+        return judge_all(answer, jobs, reached=reached_now, now=self._ports.clock.now())
+
+    async def _send(self, request: Request, progress: Callable[[int, int], None]) -> Answer | Exception:
+        try:
+            return await self._ports.transport.send(request, progress)
+        except Exception as error:  # noqa: BLE001  (an adapter's bug is a failed attempt, not a queue that stands still)
+            return error
 
     async def _is_there(self, route: Route) -> bool:
         """Whether the server can be reached: asked, unless somebody has just found nobody there."""
@@ -319,30 +362,16 @@ class Processor:
             self._publish({"kind": "about_to_prune", "ids": found.about_to_prune})
 
 
+def _told(error: Exception) -> dict[str, str]:
+    return {"title": type(error).__name__, "detail": str(error)}
+
+
 async def _run_task(task: Task, payload: Any) -> Outcome:
     try:
         await task.run(payload)
     except Exception as error:  # noqa: BLE001  (an app's function may raise anything; it is one failed attempt)
-        said = {"title": type(error).__name__, "detail": str(error)}
-        return Outcome(Retry(Reason.TASK_ERROR), answered=True, said=said)
+        return Outcome(Retry(Reason.TASK_ERROR), answered=True, said=_told(error))
     return Outcome(Delivered(), answered=True)
-
-
-def _request(route: Route, claimed: Claimed) -> Request:
-    record = claimed.record
-    payload = claimed.payload
-    headers = {"Idempotency-Key": record["key"]}
-    # To our own server nobody's job says so too: it must not be taken for one of whoever is signed in when it arrives.
-    if record["account"] or not route.origin:
-        headers["Holdfast-Account"] = record["account"]
-    parts = tuple(
-        Part(described["field"], described["name"], described["type"], described["size"], handle)
-        for described, handle in claimed.attachments
-    )
-    size = len(json.dumps(payload)) + sum(part.size for part in parts)
-    timeout_ms = SEND_TIMEOUT_MS + size // SLOWEST_BYTES_PER_MS
-    url = route.url_for(payload if isinstance(payload, dict) else {})
-    return Request(record["id"], route.method, url, headers, payload, parts, timeout_ms)
 
 
 def _earliest(*instants: Millis | None) -> Millis | None:

@@ -55,6 +55,7 @@ class Registry:
         probe: str = "/api/flags",
         halt: bool = False,
         durability: Durability = "strict",
+        batch: bool | int = False,
         secrets: Iterable[str] = (),
         receipt: Callable[[Answer, str], bool] | None = None,
         classify: Callable[[Answer], Verdict | None] | None = None,
@@ -74,6 +75,8 @@ class Registry:
             probe: the flags document of its server.
             halt: a job that ends without success keeps its place and holds its lane until a person decides.
             durability: "relaxed" for many cheap jobs, such as analytics events; never told to anybody as saved.
+            batch: let jobs that wait together share a request to `/api/batch` of their server: True, or how many at most.
+                Each keeps its own key and its place in its lane; those with attachments go by themselves.
             secrets: fields of the payload that must never be stored; an enqueue that has one is refused.
             receipt: whether an answer is this server's receipt for our key; the companion's echo of the key by default.
             classify: what an answer of this server means; None for an answer leaves it to the usual rules (outcome.py).
@@ -94,6 +97,7 @@ class Registry:
             probe=probe,
             halt=halt,
             durability=durability,
+            batch=batch,
             secrets=frozenset(_names("secrets", secrets)),
             receipt=receipt,
             classify=classify,

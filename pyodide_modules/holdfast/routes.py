@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from holdfast.ports import Answer
     from holdfast.storage import Durability
 
+USUAL_BATCH = 100
+LARGEST_BATCH = 1_000
+"""The companion takes no more at once."""
+
 _PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
 
 
@@ -60,6 +64,7 @@ class Route:
     probe: str = field(default="/api/flags", kw_only=True)
     halt: bool = field(default=False, kw_only=True)
     durability: Durability = field(default="strict", kw_only=True)
+    batch: bool | int = field(default=False, kw_only=True)
     secrets: frozenset[str] = field(default=frozenset(), kw_only=True)
     receipt: Callable[[Answer, str], bool] | None = field(default=None, kw_only=True)
     classify: Callable[[Answer], Verdict | None] | None = field(default=None, kw_only=True)
@@ -82,6 +87,12 @@ class Route:
         for name in ("receipt", "classify"):
             if getattr(self, name) is not None and not callable(getattr(self, name)):
                 raise InvalidOptionError(f"{name} takes a function, or nothing; not {getattr(self, name)!r}.")
+        _check_batch(self)
+
+    @property
+    def most_together(self) -> int:
+        """How many of its jobs may share a request."""
+        return USUAL_BATCH if self.batch is True else self.batch or 1
 
     @property
     def origin(self) -> str:
@@ -129,6 +140,23 @@ class Task:
 
 
 Handler = Route | Task
+
+
+def _check_batch(route: Route) -> None:
+    if isinstance(route.batch, bool):
+        if not route.batch:
+            return
+    else:
+        check_whole_number("batch", route.batch, least=2)
+        if route.batch > LARGEST_BATCH:
+            raise InvalidOptionError(f"batch takes {LARGEST_BATCH:,} at most; not {route.batch!r}.")
+    if _PLACEHOLDER.search(route.url):
+        raise InvalidOptionError(f"batch needs one address for all jobs; {route.url!r} is filled from each payload.")
+    # The server says where a lane stops, by the usual rules: a lane judged by others could go on past a failure.
+    if route.receipt is not None or route.classify is not None:
+        raise InvalidOptionError(
+            "batch goes by the companion's receipts and the usual rules: no receipt=, no classify=."
+        )
 
 
 def _check_handler(handler: Handler) -> None:

@@ -16,8 +16,10 @@ import random  # noqa: TID251  (seeded, so that a simulation can be replayed)
 import uuid
 from collections import defaultdict, deque
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from holdfast.batch import ADDRESS, NOT_RUN
 from holdfast.held import HeldLock
 from holdfast.memory import MemoryStore
 from holdfast.ports import Answer, InboxEntry, Ports
@@ -126,13 +128,18 @@ class MemoryInbox:
 
 
 class ScriptedTransport:
-    """A network that answers what `answer` says, and writes down what was sent."""
+    """A network that answers what `answer` says, and writes down what was sent.
+
+    In a request of many `answer` is asked about each item, up to the first one whose answer is not final.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self.sent: list[Request] = []
         self.reachable = True
         self.flags: dict[str, Any] = {"disabled": {"all": False, "queues": [], "types": []}, "key_lifetime_ms": None}
         self.answer: Callable[[Request], Answer | Awaitable[Answer]] = receipt
+        self.answer_to_many: Callable[[Request], Answer] | None = None
+        """What a server says that takes no such requests, or fails on one as a whole."""
         self.probes = 0
         self._clock = clock
 
@@ -141,8 +148,29 @@ class ScriptedTransport:
         progress(0, len(json.dumps(request.payload)))
         if not self.reachable:
             return Answer(failure="network")
+        if not request.url.endswith(ADDRESS):
+            return await self._answer(request)
+        return self.answer_to_many(request) if self.answer_to_many else await self._answer_each(request)
+
+    async def _answer(self, request: Request) -> Answer:
         answer = self.answer(request)
         return answer if isinstance(answer, Answer) else await answer
+
+    async def _answer_each(self, request: Request) -> Answer:
+        results: list[dict[str, Any]] = []
+        stopped = False
+        for item in request.payload["items"]:
+            headers = request.headers | {"Idempotency-Key": item["key"]}
+            alone = replace(request, method=item["method"], url=item["path"], headers=headers, payload=item["body"])
+            answer = answer_with(424, {"type": NOT_RUN})(alone) if stopped else await self._answer(alone)
+            if answer.failure:
+                return answer
+            results.append(
+                {"status": answer.status, "headers": answer.headers, "body": json.loads(answer.body or "null")}
+            )
+            is_final = answer.status < 500 and answer.status not in {401, 408, 425, 429}
+            stopped = stopped or not is_final or (item["halts"] and answer.status >= 300)
+        return Answer(200, {"content-type": "application/json"}, json.dumps({"results": results}))
 
     async def fetch_json(self, url: str, timeout_ms: Millis) -> Any:  # noqa: ARG002
         self.probes += 1

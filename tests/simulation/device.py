@@ -78,6 +78,7 @@ class Device:
         note: Callable[[str, str], None],
         describe: Callable[[], Outbox],
         leases: bool,
+        batches: dict[str, int],
         inserted: Callable[[dict[str, Any], Any, list[str]], None],
         robbed: Callable[["Device"], None],
     ) -> None:
@@ -120,6 +121,7 @@ class Device:
             steady=lambda owner: not self.jumped and loop.now - _troubled(owner) > FRESH_MS,
             now=self.now,
             inserted=inserted,
+            batches=batches,
         )
 
     def now(self) -> int:

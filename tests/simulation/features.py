@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import dataclass
+from typing import Any
 
 QUEUES = {"note": "notes", "memo": "notes", "stop": "halts", "ping": "side", "photo": "side", "tidy": "chores"}
 """The queue of each type."""
@@ -30,6 +31,10 @@ class Features:
     damage: bool
     kinds: tuple[str, ...]
     types: tuple[str, ...]
+    batches: dict[str, int]
+    """The types of which many may share a request, and how many."""
+    takes_batches: str
+    """What the server does with such a request: takes it, takes all but memos, or refuses it as a whole with this status."""
 
     @classmethod
     def draw(cls, chance: random.Random) -> "Features":
@@ -59,4 +64,13 @@ class Features:
             kinds=tuple(kinds),
             types=tuple(types),
             damage=maybe(0.15),
+            **_batches(chance),
         )
+
+
+def _batches(chance: random.Random) -> dict[str, Any]:
+    routes = [type_ for type_ in QUEUES if type_ != "tidy"] if chance.random() < 0.6 else []
+    return {
+        "batches": {type_: chance.choice((2, 3, 50)) for type_ in routes if chance.random() < 0.7},
+        "takes_batches": chance.choice(("all", "all", "all", "all", "most", "404", "413", "500")),
+    }

@@ -12,6 +12,8 @@ from typing import Any
 from tests.simulation.loop import Owner, SimLoop
 
 Record = dict[str, Any]
+Claim = tuple[str, int]
+"""A job and the fence under which it was claimed."""
 Change = tuple[str, str, Any]
 """Object store, `put` or `delete`, and the record or the key."""
 
@@ -45,6 +47,8 @@ DEAD_REASONS = {
 }
 SETTLES = {"settle", "settle_and_claim"}
 KEPT_MS = 3_600_000
+TOGETHER = {None, "unreachable", "signed_out"}
+"""What may have held a job back that goes with others."""
 
 
 @dataclass
@@ -54,6 +58,10 @@ class Sent:
     status: int = 0
     receipt: bool = False
     retry_after_ms: int = 0
+    named: bool = False
+    """The answer named the job's key."""
+    together: bool = False
+    """It went with others."""
 
 
 class Laws:
@@ -70,6 +78,7 @@ class Laws:
         steady: Callable[[Owner], bool],
         now: Callable[[], int],
         inserted: Callable[[Record, Any, list[str]], None],
+        batches: dict[str, int],
     ) -> None:
         self.jobs: dict[str, Record] = {}
         self.gates: dict[str, Record] = {}
@@ -82,6 +91,9 @@ class Laws:
         """The states each job has been in."""
         self._outage_at_claim: dict[tuple[str, int], int] = {}
         """0, or the number of the outage in which it was claimed."""
+        self._together: dict[Claim, list[Claim]] = {}
+        """With which others each claim went in one request."""
+        self._batches = batches
         self._loop = loop
         self._fault = fault
         self._note = note
@@ -90,6 +102,19 @@ class Laws:
         self._steady = steady
         self._now = now
         self._inserted = inserted
+
+    def went_together(self, claims: list[Claim]) -> None:
+        """These have left in one request."""
+        self._together |= dict.fromkeys(claims, claims)
+        records = [self.jobs[job] for job, _ in claims if job in self.jobs]
+        types = {record["type"] for record in records}
+        if len(claims) > min(self._batches.get(type_, 1) for type_ in types):
+            self._fault(f"{len(claims)} jobs of {sorted(types)} went together")
+        if len({record["account"] for record in records}) > 1:
+            self._fault("jobs of two accounts went together")
+        for record in records:
+            if record["files"]:
+                self._fault(f"{record['id']} has attachments and went with others")
 
     def committed(self, name: str, owner: Owner, changes: list[Change]) -> None:
         """One transaction has been committed by a context."""
@@ -111,6 +136,8 @@ class Laws:
         ]
         if claimed:
             self._claimed(name, owner, claimed, touched)
+        if name in SETTLES:
+            self._settled_together(name, touched)
         for lane in {lane_of(record) for record in self._both(touched)}:
             self._lane(name, lane)
         for queue in {(record["account"], record["queue"]) for record in self._both(touched)}:
@@ -208,7 +235,9 @@ class Laws:
         outage = self._outage()
         if burnt and outage and self._outage_at_claim.get((job, fence)) == outage and not self.is_task(after):
             self._fault(f"{name}: an attempt of {job} was used though nobody was there")
-        if burnt and sent.status in {401, 409}:
+        if burnt and sent.together and not sent.named:
+            self._fault(f"{name}: an attempt of {job} was used though nobody answered it among many")
+        if burnt and sent.status in {401, 409, 424}:
             self._fault(f"{name}: an attempt of {job} was used by a {sent.status}")
         if (
             after["state"] == "pending"
@@ -220,6 +249,25 @@ class Laws:
             self._fault(f"{name}: {job} goes before the {sent.retry_after_ms} ms the server asked for")
         if sent.status == 401 and after["state"] == "pending" and f"hold:{after['account']}" not in self.gates:
             self._note(owner.name, f"401 of {job} holds nobody")
+
+    def _settled_together(self, name: str, touched: dict[str, Record | None]) -> None:
+        """What went in one request is settled in one commit."""
+        for job, before in touched.items():
+            if before is None or before["state"] != "processing":
+                continue
+            for other, fence in self._together.get((job, before["fence"]), []):
+                record = self.jobs.get(other)
+                if record is not None and (record["state"], record["fence"]) == ("processing", fence):
+                    self._fault(f"{name}: {other} went with {job}, and only that was settled")
+            self._in_order(name, before)
+
+    def _in_order(self, name: str, before: Record) -> None:
+        """What has just been delivered has nobody before it in its lane who waits, is being sent or halts it."""
+        if self.jobs[before["id"]]["state"] != "completed":
+            return
+        for other in self.jobs.values():
+            if "place" in other and lane_of(other) == lane_of(before) and other["place"] < before["place"]:
+                self._fault(f"{name}: {before['id']} is delivered before {other['id']}, which is {other['state']}")
 
     def _shape(self, name: str, record: Record) -> None:
         state, job = record["state"], record["id"]
@@ -280,6 +328,9 @@ class Laws:
                 self._fault(f"{name}: {job} was claimed {before['run_at'] - now} ms too early")
             if record["expires_at"] is not None and record["expires_at"] <= now:
                 self._fault(f"{name}: {job} was claimed after its time")
+            alone = [other for other in claimed if lane_of(other) == lane_of(record)] == [record]
+            if not alone and (before["reason"] not in TOGETHER or record["files"]):
+                self._fault(f"{name}: {job} ({before['reason']}) was claimed with others of its lane")
         if len(claimed) == len([job for job in touched if self._touched_by_tidy(touched[job], self.jobs.get(job))]):
             self._urgent(name, claimed, now, gates)
 
@@ -310,10 +361,18 @@ class Laws:
         for behind in members[1:]:
             if "ready_at" in behind:
                 self._fault(f"{name}: {behind['id']} is ready though {members[0]['id']} is first in its lane")
-            if behind["state"] == "processing":
-                self._fault(f"{name}: {behind['id']} is being sent though {members[0]['id']} is first in its lane")
+        for first, behind in pairwise(members):
+            if behind["state"] == "processing" and not self._goes_behind(first, behind):
+                self._fault(f"{name}: {behind['id']} is being sent though {first['id']} is before it in its lane")
         if members and members[0]["state"] == "pending" and members[0].get("ready_at") != members[0]["run_at"]:
             self._fault(f"{name}: {members[0]['id']} is free and first, but it is not ready at its time")
+
+    def _goes_behind(self, first: Record, behind: Record) -> bool:
+        """Whether both may be under way at once: claimed by the same context, in one commit, of types that go together."""
+        holders = [self.claims.get((record["id"], record["fence"])) for record in (first, behind)]
+        one_claim = holders[0] is holders[1] and first["updated_at"] == behind["updated_at"]
+        types = {first["type"], behind["type"]}
+        return bool(first["state"] == "processing" and one_claim and types <= self._batches.keys())
 
     def _counted(self, record: Record, number: int) -> None:
         counts = self.counts.setdefault((record["account"], record["queue"]), Counter())

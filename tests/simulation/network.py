@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from holdfast.ports import Answer, Request
-from tests.simulation.laws import Sent
+from tests.simulation.laws import Claim, Sent
 
 if TYPE_CHECKING:
     from tests.simulation.device import Context, Device
@@ -22,27 +23,34 @@ class SimTransport:
     context: Context
 
     async def send(self, request: Request, progress: Callable[[int, int], None]) -> Answer:
+        claims = self._claims(request)
         record = self.device.laws.jobs.get(request.job_id)
         queue = record["queue"] if record else ""
-        self.context.sending[queue] += 1
+        lanes = len({item["lane"] for item in items_of(request)}) or 1
+        self.context.sending[queue] += lanes
         if self.context.sending[queue] > self.device.concurrency.get(queue, 1):
-            self.device.fault(f"{self.context.name} sends {self.context.sending[queue]} of {queue} at once")
+            self.device.fault(f"{self.context.name} serves {self.context.sending[queue]} lanes of {queue} at once")
+        if len(claims) > 1:
+            self.device.laws.went_together(claims)
         try:
-            return await self._send(request, progress)
+            return await self._send(request, progress, claims)
         finally:
-            self.context.sending[queue] -= 1
+            self.context.sending[queue] -= lanes
 
-    async def _send(self, request: Request, progress: Callable[[int, int], None]) -> Answer:
+    def _claims(self, request: Request) -> list[Claim]:
+        """The claims under which its jobs go, in their order."""
+        known = self.device.server.known
+        jobs = [known[item["key"]].id for item in items_of(request)] or [request.job_id]
+        latest = {job: fence for (job, fence), owner in self.device.laws.claims.items() if owner is self.context}
+        return [(job, latest[job]) for job in jobs if job in latest]
+
+    async def _send(self, request: Request, progress: Callable[[int, int], None], claims: list[Claim]) -> Answer:
         device, weather, chance = self.device, self.device.weather, self.device.chance
-        claims = device.laws.claims
-        claim = max(
-            (key for key, owner in claims.items() if key[0] == request.job_id and owner is self.context), default=None
-        )
         await device.pause(self.context)
         answered: asyncio.Future[Answer] = device.loop.create_future()
         size = sum(part.size for part in request.parts)
         progress(0, size)
-        device.note(self.context.name, f"sends {request.job_id}")
+        device.note(self.context.name, f"sends {', '.join(job for job, _ in claims)}")
         device.ambush(self.context)
         uplink = chance.randrange(1, weather.slow_ms + 2) + size // 12
         if weather.network == "good":
@@ -56,8 +64,8 @@ class SimTransport:
         await asyncio.wait((answered, timer), return_when=asyncio.FIRST_COMPLETED)
         await device.pause(self.context)
         answer = answered.result() if answered.done() else Answer(failure="timeout")
-        if claim is not None:
-            device.laws.sent[claim] = _said(answer)
+        said = _said_of_each(answer, len(claims)) if items_of(request) else [_said(answer)]
+        device.laws.sent |= dict(zip(claims, said, strict=True))
         return answer
 
     async def fetch_json(self, url: str, timeout_ms: int) -> Any:  # noqa: ARG002  (there is one server)
@@ -95,14 +103,30 @@ class SimTransport:
             shown = Answer(failure="network") if lost else answer
             device.loop.after(device.chance.randrange(1, device.weather.slow_ms + 2), self._answer, answered, shown)
 
-        self.device.server.arrive(request, self.device.session, reply)
+        server = self.device.server
+        (server.arrive_all if items_of(request) else server.arrive)(request, self.device.session, reply)
 
     def _answer(self, answered: asyncio.Future[Answer], answer: Answer) -> None:
         if not answered.done():
             answered.set_result(answer)
 
 
+def items_of(request: Request) -> list[dict[str, Any]]:
+    """The items of a request of many."""
+    return list(request.payload["items"]) if request.url == "/api/batch" else []
+
+
+def _said_of_each(answer: Answer, number: int) -> list[Sent]:
+    try:
+        results = json.loads(answer.body)["results"]
+    except (ValueError, KeyError, TypeError):
+        return [replace(_said(answer), together=True)] * number
+    answers = (Answer(result["status"], result["headers"]) for result in results)
+    return [replace(_said(one), together=True) for one in answers]
+
+
 def _said(answer: Answer) -> Sent:
     named = "idempotency-key" in answer.headers
     retry_after_ms = int(answer.headers.get("retry-after", "0")) * 1_000 if named else 0
-    return Sent(answer.status, receipt=named and 200 <= answer.status < 300, retry_after_ms=retry_after_ms)
+    receipt = named and 200 <= answer.status < 300
+    return Sent(answer.status, receipt=receipt, retry_after_ms=retry_after_ms, named=named)

@@ -60,6 +60,8 @@ class Server:
     fault: Callable[[str], None]
     key_lifetime_ms: int | None = None
     disabled: dict[str, Any] = field(default_factory=lambda: {"all": False, "queues": [], "types": []})
+    takes_batches: str = "all"
+    """See `Features`."""
     overloaded: bool = False
     """Alive, but it answers 503 by itself."""
     effects: list[Effect] = field(default_factory=list)
@@ -86,7 +88,7 @@ class Server:
         account = request.headers.get("Holdfast-Account", session or "")
         if (session or "") != account:
             self.note("server", f"401 for {known.id}: signed in is {session!r}")
-            reply(self._answer(key, 401))
+            reply(self.answer(key, 401))
             return
         entry = self.keys.get(key)
         now = self.loop.now
@@ -97,7 +99,7 @@ class Server:
             self.fault(f"the key of {known.id} names two requests")
         if entry is not None and entry.running:
             self.note("server", f"409 for {known.id}: still running")
-            reply(self._answer(key, 409, {"type": "urn:holdfast:problem:in-progress"}, retry_after="1"))
+            reply(self.answer(key, 409, {"type": "urn:holdfast:problem:in-progress"}, retry_after="1"))
         elif entry is not None and entry.answer is not None:
             self.note("server", f"replay for {known.id}")
             reply(entry.answer)
@@ -105,6 +107,20 @@ class Server:
             takes_ms = 25_000 if known.kind == "slow" else 5 + self.arrivals[key] * 7
             self.keys[key] = Entry(json.dumps(request.payload), running=True, ends_at=now + takes_ms)
             self.loop.after(takes_ms, self._finish, known, account, reply)
+
+    def arrive_all(self, request: Request, session: str | None, reply: Callable[[Answer], None]) -> None:
+        """A request of many has arrived: each lane in its order, up to the first answer that is not final."""
+        account = request.headers.get("Holdfast-Account", session or "")
+        refusal = 401 if (session or "") != account else 0
+        if self.takes_batches.isdecimal():
+            refusal = int(self.takes_batches)
+        elif self.overloaded and not refusal:
+            refusal = 503
+        if refusal:
+            self.note("server", f"{refusal} for {len(request.payload['items'])} at once")
+            reply(Answer(refusal, {"content-type": "application/problem+json"}, "{}"))
+            return
+        Batch(self, request, session, reply).start()
 
     def _finish(self, known: Known, account: str, reply: Callable[[Answer], None]) -> None:
         key = known.key
@@ -115,7 +131,7 @@ class Server:
             extra = {"retry_after": "7"} if self.arrivals[key] == 1 else {}
         if self.overloaded:
             status, extra = 503, {"retry_after": "20"}
-        answer = self._answer(key, status, **extra)
+        answer = self.answer(key, status, **extra)
         if status == 201:
             if known.account != account:
                 self.fault(f"{known.id} of {known.account!r} took effect for {account!r}")
@@ -133,8 +149,61 @@ class Server:
         """Whether a request with this key is being worked on, or has been."""
         return key in self.keys
 
-    def _answer(self, key: str, status: int, problem: dict[str, Any] | None = None, *, retry_after: str = "") -> Answer:
+    def answer(self, key: str, status: int, problem: dict[str, Any] | None = None, *, retry_after: str = "") -> Answer:
         headers = {"idempotency-key": key, "content-type": "application/problem+json" if status >= 400 else ""}
         if retry_after:
             headers["retry-after"] = retry_after
         return Answer(status, headers, json.dumps(problem or {}))
+
+
+class Batch:
+    """A request of many under way."""
+
+    def __init__(self, server: Server, request: Request, session: str | None, reply: Callable[[Answer], None]) -> None:
+        self._server = server
+        self._request = request
+        self._session = session
+        self._reply = reply
+        self._items: list[dict[str, Any]] = request.payload["items"]
+        self._answers: dict[int, Answer] = {}
+
+    def start(self) -> None:
+        lanes: dict[str, list[int]] = {}
+        for number, item in enumerate(self._items):
+            lanes.setdefault(item["lane"], []).append(number)
+        for lane in lanes.values():
+            self._next(lane)
+
+    def _next(self, lane: list[int]) -> None:
+        """Run the first of a lane, then the rest of it."""
+        item = self._items[lane[0]]
+        if self._server.takes_batches == "most" and item["path"] == "/api/memo":
+            problem = {"type": "urn:holdfast:problem:not-batched"}
+            self._answered(lane, self._server.answer(item["key"], 404, problem))
+            return
+        headers = {**self._request.headers, "Idempotency-Key": item["key"]}
+        alone = Request("", item["method"], item["path"], headers, item["body"], (), 0)
+        self._server.arrive(alone, self._session, lambda answer: self._answered(lane, answer))
+
+    def _answered(self, lane: list[int], answer: Answer) -> None:
+        number, *rest = lane
+        self._answers[number] = answer
+        if rest and self._stops(self._items[number], answer):
+            self._server.note("server", f"stops a lane before {len(rest)} more")
+            problem = {"type": "urn:holdfast:problem:not-run"}
+            self._answers |= {n: self._server.answer(self._items[n]["key"], 424, problem) for n in rest}
+        elif rest:
+            self._next(rest)
+        if len(self._answers) == len(self._items):
+            results = [self._result(self._answers[number]) for number in range(len(self._items))]
+            self._reply(Answer(200, {"content-type": "application/json"}, json.dumps({"results": results})))
+
+    def _stops(self, item: dict[str, Any], answer: Answer) -> bool:
+        if 200 <= answer.status < 300:
+            return False
+        said = json.loads(answer.body).get("type", "")
+        open_ = answer.status >= 500 or answer.status in {401, 408, 425, 429}
+        return bool(item["halts"] or open_ or said.endswith(("in-progress", "not-batched")))
+
+    def _result(self, answer: Answer) -> dict[str, Any]:
+        return {"status": answer.status, "headers": answer.headers, "body": json.loads(answer.body)}

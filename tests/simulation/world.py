@@ -54,8 +54,8 @@ class World(Script):
         self.traced = traced
         self.known: dict[str, Known] = {}
         self.by_id: dict[str, Known] = {}
-        self.server = Server(self.loop, self.known, self.note, self.fault)
         self.features = Features.draw(self.chance)
+        self.server = Server(self.loop, self.known, self.note, self.fault, takes_batches=self.features.takes_batches)
         self.note("world", str(self.features))
         self.calm = False
         self.over = False
@@ -77,6 +77,7 @@ class World(Script):
                 note=self.note,
                 describe=self.describe,
                 leases=self.features.leases,
+                batches=self.features.batches,
                 inserted=self.inserted,
                 robbed=self.others_go_on,
             )
@@ -106,7 +107,9 @@ class World(Script):
                 outbox.task(type_, queue=queue, attempts=3)(self.run_task)
             else:
                 attempts = 4 if type_ == "memo" else 8
-                outbox.route(type_, "POST", f"/api/{type_}", queue=queue, attempts=attempts, halt=type_ == "stop")
+                batch = self.features.batches.get(type_, False)
+                halt = type_ == "stop"
+                outbox.route(type_, "POST", f"/api/{type_}", queue=queue, attempts=attempts, halt=halt, batch=batch)
         return outbox
 
     async def run_task(self, payload: Any) -> None:

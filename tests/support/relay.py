@@ -99,9 +99,9 @@ class Relay:
         for held in self._held:
             held.let_go()
 
-    def lose_answers(self, times: int | None = 1) -> None:
+    def lose_answers(self, times: int | None = 1, *, path: str = INSPECTIONS) -> None:
         """The next writes reach the server, which commits them; their answers never come back."""
-        self._add("POST", INSPECTIONS, _lose_answer, times)
+        self._add("POST", path, _lose_answer, times)
 
     def hold_writes(self) -> Held:
         """The next write stops half-way: the server has the first half of its body."""

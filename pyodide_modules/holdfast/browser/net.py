@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from holdfast.ports import Millis, Request
 
-ANSWER_LIMIT = 100_000
-"""Characters of an answer that are looked at: receipts and problem documents are small."""
 PATIENCE_MS = 10_000
 """How long an answer that nobody needs is waited for."""
 TOLD = ("idempotency-key", "retry-after", "content-type")
@@ -69,7 +67,7 @@ async def _send_by_xhr(request: Request, progress: Callable[[int, int], None]) -
 
     def loaded(_event: Any) -> None:
         headers = {name: value for name in TOLD if (value := xhr.getResponseHeader(name))}
-        settle(Answer(int(xhr.status), headers, str(xhr.responseText)[:ANSWER_LIMIT]))
+        settle(Answer(int(xhr.status), headers, str(xhr.responseText)[: request.answer_limit]))
 
     def told(event: Any) -> None:
         if event.lengthComputable:
@@ -114,7 +112,7 @@ async def _send_by_fetch(request: Request) -> Answer:
         async with asyncio.timeout(request.timeout_ms / 1_000):
             response = await _fetch(request.url, options, body=_body(request), signal=controller.signal)
             headers = {name: value for name in TOLD if (value := response.headers.get(name))}
-            return Answer(int(response.status), headers, str(await response.text())[:ANSWER_LIMIT])
+            return Answer(int(response.status), headers, str(await response.text())[: request.answer_limit])
     except JsException:
         return Answer(failure="network")
     except TimeoutError:

@@ -1,12 +1,13 @@
 """Leasing the due heads of lanes: highest priority first, only what this context knows and no gate forbids.
 
 Only heads are in the index `ready`, and the type is part of its key: a type that must wait is one jump, not a walk. Among
-heads of one priority the one that is due for longest goes first, whatever its type.
+heads of one priority the one that is due for longest goes first, whatever its type. Where a type allows it, a head takes its
+direct followers along (`together.py`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from holdfast.gates import HERE, Gates, awaited, looked_at
@@ -15,6 +16,7 @@ from holdfast.storage import ABOVE_ALL, Get, GetAll, KeyRange, Put, transaction
 from holdfast.transactions.lane import promote
 from holdfast.transactions.moving import move, read_queue, store
 from holdfast.transactions.tidy import LIMIT, end_by_time, expire, mend_waits, prune, recover
+from holdfast.transactions.together import followers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,6 +42,8 @@ class Claimant:
     lease_ms: Millis
     granted: bool
     """The queue's lock was granted, not stolen: every other holder is gone, whatever its lease says."""
+    batches: Mapping[str, int] = field(default_factory=dict)
+    """How many jobs may share a request with one of such a type; types that are not here go by themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,8 @@ class Claimed:
 class Claim:
     """What a look at the queue found."""
 
-    jobs: list[Claimed] = field(default_factory=list)
+    lanes: list[list[Claimed]] = field(default_factory=list)
+    """What was claimed: of each lane its head, and the followers that go with it, in order."""
     next_at: Millis | None = None
     """When something could go by itself, if nobody else comes before."""
     look_at: set[str] = field(default_factory=set)
@@ -70,6 +75,10 @@ class Claim:
     """Failures that will be deleted in a day unless somebody acts; only where the app has asked for that."""
     more: bool = False
     """It stopped at the bound of one transaction: look again at once."""
+
+    @property
+    def jobs(self) -> list[Claimed]:
+        return [claimed for lane in self.lanes for claimed in lane]
 
     def look_again(self, at: Millis) -> None:
         self.next_at = at if self.next_at is None else min(self.next_at, at)
@@ -90,13 +99,13 @@ def begin(who: Claimant, limit: int, retention: Retention, now: Millis) -> Steps
     yield from prune(who.account, who.queue, retention, now, tidied)
     yield from mend_waits(who.account, who.lock, who.lease_ms, now, tidied)
     found = Claim(next_at=tidied.next_at, changed=tidied.changed, about_to_prune=tidied.about_to_prune)
-    yield from _lease(who, max(0, limit - tidied.leased), now, found)
+    yield from _lease(who, max(0, limit - len(tidied.leased)), now, found)
     return found
 
 
 @transaction(*STORES, durability="relaxed")
 def claim(who: Claimant, limit: int, now: Millis) -> Steps[Claim]:
-    """Lease up to `limit` due heads."""
+    """Lease the due heads of up to `limit` lanes."""
     found = Claim()
     yield from _lease(who, limit, now, found)
     return found
@@ -121,7 +130,7 @@ def _take_heads(who: Claimant, gates: Gates, limit: int, now: Millis, found: Cla
     ended = len(found.changed)
     due: list[Record] = []
     """The first head of each type of one priority that can go."""
-    while len(found.jobs) < limit:
+    while len(found.lanes) < limit:
         if len(found.changed) - ended >= LIMIT:
             found.more = True
             return
@@ -150,7 +159,7 @@ def _is_over(who: Claimant, gates: Gates, head: Record, now: Millis, found: Clai
     elif head["expires_at"] is not None and head["expires_at"] <= now:
         yield from end_by_time(head, now)
         found.changed.append(head["id"])
-    elif _outcome_is_lost(head, gates.key_lifetime_ms(origin), now):
+    elif gates.has_forgotten(origin, head["unknown_since"], now):
         yield from _park(head, Reason.OUTCOME_UNKNOWN, now, found)
     else:
         return False
@@ -178,12 +187,6 @@ def _must_wait(who: Claimant, gates: Gates, head: Record, now: Millis, found: Cl
     return shut_until is not None
 
 
-def _outcome_is_lost(head: Record, key_lifetime_ms: Millis | None, now: Millis) -> bool:
-    """Whether it was sent, never answered, and the server no longer knows its key: a repeat could be done twice."""
-    unknown_since: Millis | None = head["unknown_since"]
-    return key_lifetime_ms is not None and unknown_since is not None and now - unknown_since > key_lifetime_ms
-
-
 def _note_long_life(who: Claimant, head: Record, gates: Gates, found: Claim) -> None:
     """A job that may still be waiting for an answer when the server has forgotten its key: said once, before it is sent."""
     origin = who.origins[head["type"]]
@@ -203,18 +206,25 @@ def _take(who: Claimant, head: Record, gates: Gates, now: Millis, found: Claim) 
     if body is None or len(handles) != len(described):  # no half of a write is ever sent
         yield from _park(head, Reason.UNDECODABLE, now, found)
         return
-    _note_long_life(who, head, gates, found)
+    lane = [Claimed(head, body["payload"], list(zip(described, handles, strict=True)))]
+    for record, payload in (yield from followers(who, head, body["payload"], gates, now)):
+        lane.append(Claimed(record, payload, []))
     queue = yield from read_queue(who.account, who.queue)
-    taken = move(head, queue, State.PROCESSING, None, now)
-    taken |= {
-        "fence": head["fence"] + 1,
-        "holder": who.holder,
-        "sign_ins": gates.sign_ins(who.account),
-        "lease_until": now + who.lease_ms,
-        "unknown_since": head["unknown_since"] if head["unknown_since"] is not None else now,
-    }
-    yield from store(taken, queue)
-    found.jobs.append(Claimed(taken, body["payload"], list(zip(described, handles, strict=True))))
+    for number, claimed in enumerate(lane):
+        record = claimed.record
+        _note_long_life(who, record, gates, found)
+        taken = move(record, queue, State.PROCESSING, None, now)
+        taken |= {
+            "fence": record["fence"] + 1,
+            "holder": who.holder,
+            "sign_ins": gates.sign_ins(who.account),
+            "lease_until": now + who.lease_ms,
+            "unknown_since": record["unknown_since"] if record["unknown_since"] is not None else now,
+        }
+        yield Put("jobs", taken)
+        lane[number] = replace(claimed, record=taken)
+    yield Put("queues", queue)
+    found.lanes.append(lane)
 
 
 def _park(head: Record, reason: Reason, now: Millis, found: Claim) -> Steps[None]:

@@ -1,19 +1,21 @@
-"""What becomes of a job after its attempt: the fence is checked, the job moves, its lane's next one is promoted."""
+"""What becomes of jobs after their attempt: the fence is checked, the job moves, its lane's next one is promoted."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from holdfast.gates import Gates, Miss, breaker_name, hold_name, opened
+from holdfast.gates import Gates, Miss, breaker_name, hold_name, one_by_one_name, opened
 from holdfast.lifecycle import Reason, State
-from holdfast.outcome import AuthRequired, Conflict, Delivered, Rejected, Retry, Unreachable, Wait
+from holdfast.outcome import Alone, AuthRequired, Conflict, Delivered, NotRun, Rejected, Retry, Unreachable, Wait
 from holdfast.storage import Get, GetAll, Put, transaction
 from holdfast.transactions.claim import STORES, Claim, Claimant, claim
 from holdfast.transactions.lane import promote
-from holdfast.transactions.moving import move, read_queue, store
+from holdfast.transactions.moving import move, read_queue
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from holdfast.backoff import Backoff
     from holdfast.outcome import Outcome
     from holdfast.ports import Millis
@@ -34,28 +36,42 @@ class Attempt:
 
 
 @transaction(*STORES, durability="relaxed")
-def settle(attempt: Attempt, now: Millis) -> Steps[Record | None]:
-    """Settle one attempt. Returns the job as it is now, or None if the claim was no longer ours.
+def settle(attempts: Sequence[Attempt], now: Millis) -> Steps[list[Record]]:
+    """Settle what one request came to, for all its jobs or none. Returns the jobs as they are now, without those whose claim
+    was no longer ours.
 
-    Relaxed on purpose: after a power cut the job is claimed and sent again under the same key.
+    Relaxed on purpose: after a power cut the jobs are claimed and sent again under the same keys.
     """
-    record: Record | None = yield Get("jobs", attempt.job_id)
-    if record is None or record["fence"] != attempt.fence:
-        return None
-    late_receipt = record["state"] == State.CANCELLED and isinstance(attempt.outcome.verdict, Delivered)
-    if record["state"] != State.PROCESSING and not late_receipt:
-        return None
-    queue = yield from read_queue(record["account"], record["queue"])
-    settled = _settled(record, queue, attempt, now)
-    yield from store(settled, queue)
-    yield from promote(settled)
-    if isinstance(attempt.outcome.verdict, Unreachable):
-        breaker = yield Get("gates", breaker_name(attempt.origin))
-        miss = Miss(attempt.origin, attempt.backoff, attempt.random, attempt.offline)
-        yield Put("gates", opened(breaker, miss, now))
-    elif isinstance(attempt.outcome.verdict, AuthRequired):
-        yield from _hold(record, now)
+    settled: list[Record] = []
+    away: Attempt | None = None
+    queue: Record | None = None
+    for attempt in attempts:
+        record: Record | None = yield Get("jobs", attempt.job_id)
+        if record is None or not _is_ours(record, attempt):
+            continue
+        queue = queue or (yield from read_queue(record["account"], record["queue"]))
+        settled.append(_settled(record, queue, attempt, now))
+        yield Put("jobs", settled[-1])
+        match attempt.outcome.verdict:
+            case Unreachable():
+                away = attempt
+            case AuthRequired():
+                yield from _hold(record, now)
+            case Alone(refused=True):
+                yield Put("gates", {"name": one_by_one_name(attempt.origin), "since": now})
+    if queue is not None:
+        yield Put("queues", queue)
+    for record in {record["lane_key"]: record for record in settled}.values():
+        yield from promote(record)
+    if away is not None:
+        breaker = yield Get("gates", breaker_name(away.origin))
+        yield Put("gates", opened(breaker, Miss(away.origin, away.backoff, away.random, away.offline), now))
     return settled
+
+
+def _is_ours(record: Record, attempt: Attempt) -> bool:
+    late_receipt = record["state"] == State.CANCELLED and isinstance(attempt.outcome.verdict, Delivered)
+    return record["fence"] == attempt.fence and (record["state"] == State.PROCESSING or late_receipt)
 
 
 def _hold(record: Record, now: Millis) -> Steps[None]:
@@ -66,30 +82,27 @@ def _hold(record: Record, now: Millis) -> Steps[None]:
 
 
 @transaction(*STORES, durability="relaxed")
-def settle_and_claim(
-    attempt: Attempt,
-    who: Claimant,
-    limit: int,
-    now: Millis,
-) -> Steps[tuple[Record | None, Claim]]:
-    """Settle one attempt and claim what is next, in one commit."""
-    settled = yield from settle(attempt, now)
-    found = yield from claim(who, limit, now)
-    return settled, found
+def settle_and_claim(attempts: Sequence[Attempt], who: Claimant, limit: int, now: Millis) -> Steps[Claim]:
+    """Settle what one request came to and claim what is next, in one commit."""
+    yield from settle(attempts, now)
+    return (yield from claim(who, limit, now))
 
 
 @transaction("jobs", "holders", durability="relaxed")
-def renew(job_id: str, fence: int, who: Claimant, now: Millis) -> Steps[bool]:
-    """Prolong the lease while a long send runs. False: the claim is no longer ours, stop sending."""
-    record: Record | None = yield Get("jobs", job_id)
-    if record is None or record["state"] != State.PROCESSING or record["fence"] != fence:
-        return False
-    yield Put("jobs", record | {"lease_until": now + who.lease_ms})
-    yield Put("holders", {"name": who.lock, "holder": who.holder, "until": now + who.lease_ms})
-    return True
+def renew(fences: Mapping[str, int], who: Claimant, now: Millis) -> Steps[bool]:
+    """Prolong the leases of jobs while a long send runs. False: no claim of them is ours any more, stop sending."""
+    ours = False
+    for job_id, fence in fences.items():
+        record: Record | None = yield Get("jobs", job_id)
+        if record is not None and record["state"] == State.PROCESSING and record["fence"] == fence:
+            yield Put("jobs", record | {"lease_until": now + who.lease_ms})
+            ours = True
+    if ours:
+        yield Put("holders", {"name": who.lock, "holder": who.holder, "until": now + who.lease_ms})
+    return ours
 
 
-def _settled(  # noqa: PLR0911  (a table of verdicts, one line each)
+def _settled(  # noqa: C901, PLR0911  (a table of verdicts, one line each)
     record: Record, queue: Record, attempt: Attempt, now: Millis
 ) -> Record:
     outcome = attempt.outcome
@@ -113,6 +126,10 @@ def _settled(  # noqa: PLR0911  (a table of verdicts, one line each)
             return _again(base, queue, Reason.SIGNED_OUT, 0, now)
         case Unreachable():
             return _again(base, queue, Reason.UNREACHABLE, 0, now)
+        case NotRun():
+            return move(base, queue, State.PENDING, None, now)
+        case Alone(reason, after_ms):
+            return _again(base, queue, reason, after_ms, now)
 
 
 def _unknown_since(record: Record, outcome: Outcome) -> Millis | None:
@@ -120,7 +137,8 @@ def _unknown_since(record: Record, outcome: Outcome) -> Millis | None:
     since: Millis | None = record["unknown_since"]
     of_this_claim = since == record["updated_at"]
     # A refusal at the door speaks of this attempt alone.
-    return since if isinstance(outcome.verdict, AuthRequired) and not of_this_claim else None
+    at_the_door = isinstance(outcome.verdict, AuthRequired | NotRun | Alone)
+    return since if at_the_door and not of_this_claim else None
 
 
 def _retried(base: Record, queue: Record, attempt: Attempt, verdict: Retry, now: Millis) -> Record:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 from holdfast.storage import Record, Steps
 
 LIMIT = 100
-"""How many jobs each part changes at most."""
+"""How many jobs each part changes at most; recovery gives back all that was claimed."""
 CRASHES = 5
 """Deaths in a row, alone and quick, after which a job is put aside."""
 KEEP_AT_LEAST_MS = 3_600_000
@@ -50,8 +50,8 @@ class Tidied:
     changed: list[str] = field(default_factory=list)
     next_at: Millis | None = None
     """When the first living lease or time limit ends."""
-    leased: int = 0
-    """Claims of other holders that still run."""
+    leased: set[str] = field(default_factory=set)
+    """Lanes in which claims of other holders still run."""
     about_to_prune: list[str] = field(default_factory=list)
 
     def look_again(self, at: Millis) -> None:
@@ -67,11 +67,12 @@ def recover(
     """
     found = Tidied()
     start = [account, queue_name]
-    leases = yield GetAll("jobs", KeyRange([*start, 0], [*start, ABOVE_ALL]), "leases", LIMIT)
+    # All of them, few as they are: part of what went together must not go before the rest.
+    leases = yield GetAll("jobs", KeyRange([*start, 0], [*start, ABOVE_ALL]), "leases")
     for record in leases:
         ours = record["holder"] == holder  # of a drain that lost its lock: nothing of it runs any more
         if not ours and not granted and not is_over(record["lease_until"], now, lease_ms):
-            found.leased += 1
+            found.leased.add(record["lane_key"])
             found.look_again(record["lease_until"])
             continue
         # A lease that was never renewed ended soon after its claim; beside others nobody knows who was to blame.

@@ -7,6 +7,7 @@ import pytest
 
 ON_INDEXEDDB = [
     "test_actions.py",
+    "test_batch.py",
     "test_delivery.py",
     "test_inbox.py",
     "test_lanes.py",

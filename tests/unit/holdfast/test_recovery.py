@@ -140,7 +140,7 @@ async def test_a_settle_with_an_old_fence_changes_nothing() -> None:
     before = device.record(accepted.id)
     for fence in (0, 2):
         attempt = attempt_of(accepted.id, fence)
-        assert await device.store.run(settle(attempt, device.clock.now())) is None
+        assert await device.store.run(settle([attempt], device.clock.now())) == []
     assert device.record(accepted.id) == before
 
 
@@ -151,8 +151,8 @@ async def test_an_attempt_is_settled_once() -> None:
     accepted = await (await device.context()).enqueue("note", {"text": "a"})
     await device.rest()
     attempt = attempt_of(accepted.id, 1)
-    assert await device.store.run(settle(attempt, device.clock.now())) is not None
-    assert await device.store.run(settle(attempt, device.clock.now())) is None
+    assert await device.store.run(settle([attempt], device.clock.now()))
+    assert await device.store.run(settle([attempt], device.clock.now())) == []
     check_laws(device.store)
 
 

@@ -96,6 +96,13 @@ def test_a_type_has_one_route() -> None:
         {"halt": 1},
         {"durability": "eventual"},
         {"durability": []},
+        {"batch": 0},
+        {"batch": 1},
+        {"batch": -5},
+        {"batch": 1_001},
+        {"batch": "yes"},
+        {"batch": 2.0},
+        {"batch": None},
         {"secrets": "pin"},
         {"secrets": [""]},
         {"receipt": "2xx"},
@@ -111,6 +118,25 @@ def test_every_option_of_a_route_is_checked(wrong: dict[str, object]) -> None:
     with pytest.raises(InvalidOptionError, match=name.removesuffix("_")):
         outbox.route(**(right | wrong))  # type: ignore[arg-type]
     assert outbox.handlers == {}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"url": "/sites/{site}"}, {"receipt": lambda _answer, _key: True}, {"classify": lambda _answer: None}],
+    ids=lambda other: next(iter(other)),
+)
+def test_what_cannot_go_in_a_batch_is_refused_with_it(other: dict[str, object]) -> None:
+    """The server says where a lane stops, by the usual rules, and items of a batch have one address each."""
+    right: dict[str, object] = {"type_": "t", "method": "POST", "url": "/x"}
+    Outbox("test", app_version=1).route(**(right | other))  # type: ignore[arg-type]
+    with pytest.raises(InvalidOptionError, match="batch"):
+        Outbox("test", app_version=1).route(**(right | other), batch=True)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("batch", "most"), [(False, 1), (True, 100), (2, 2), (1_000, 1_000)])
+def test_a_batch_has_a_limit(batch: bool | int, most: int) -> None:
+    """A hundred unless the app says otherwise."""
+    assert Route("t", "POST", "/x", batch=batch).most_together == most
 
 
 @pytest.mark.parametrize("wrong", [{"queue": ""}, {"attempts": -1}, {"backoff": None, "attempts": None}], ids=repr)

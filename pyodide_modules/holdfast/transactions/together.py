@@ -1,0 +1,64 @@
+"""Who goes with whom: the followers of a lane's head that share its request. `docs/batch.md` has the law."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from holdfast.batch import BYTES, TOGETHER
+from holdfast.lifecycle import State
+from holdfast.storage import ABOVE_ALL, Get, GetAll, KeyRange
+
+if TYPE_CHECKING:
+    from holdfast.gates import Gates
+    from holdfast.ports import Millis
+    from holdfast.storage import Record, Steps
+    from holdfast.transactions.claim import Claimant
+
+
+def followers(who: Claimant, head: Record, payload: Any, gates: Gates, now: Millis) -> Steps[list[tuple[Record, Any]]]:
+    """The jobs straight behind a head that may be sent now if it is, with their payloads; none where it goes by itself.
+
+    They have its priority, so that nothing more urgent waits for them.
+    """
+    found: list[tuple[Record, Any]] = []
+    most = _most_with(who, head, gates, now)
+    if most == 1:
+        return found
+    size = _size(payload)
+    lane = [head[name] for name in ("account", "queue", "lane_key")]
+    behind = KeyRange([*lane, head["place"] + 1], [*lane, ABOVE_ALL])
+    for record in (yield GetAll("jobs", behind, "lanes", most - 1)):
+        if not _may_follow(who, head, record, gates, now):
+            break
+        body = yield Get("bodies", record["id"])
+        most = min(most, _most_with(who, record, gates, now))
+        size += _size(body["payload"]) if body else 0
+        if body is None or len(found) + 2 > most or size > BYTES:
+            break
+        found.append((record, body["payload"]))
+    return found
+
+
+def _most_with(who: Claimant, record: Record, gates: Gates, now: Millis) -> int:
+    """How many jobs may share a request with this one: 1 if it goes by itself."""
+    alone = record["files"] or record["reason"] not in TOGETHER or gates.takes_one(who.origins[record["type"]], now)
+    return 1 if alone else who.batches.get(record["type"], 1)
+
+
+def _size(payload: Any) -> int:
+    return len(json.dumps(payload))
+
+
+def _may_follow(who: Claimant, head: Record, record: Record, gates: Gates, now: Millis) -> bool:
+    origin = who.origins[head["type"]]
+    return (
+        record["state"] == State.PENDING
+        and record["rank"] == head["rank"]
+        and who.origins.get(record["type"]) == origin
+        and record["run_at"] <= now
+        and (record["expires_at"] is None or record["expires_at"] > now)
+        and not gates.paused(who.queue, record["type"])
+        and not gates.switched_off(origin, who.queue, record["type"])
+        and not gates.has_forgotten(origin, record["unknown_since"], now)
+    )
