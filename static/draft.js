@@ -213,6 +213,8 @@ const afterIt = (/** @type {Draft} */ { aside: waiting = [] }) => {
   return back && { ...back, aside: waiting.slice(0, -1) };
 };
 
+const newIds = () => form.dispatchEvent(new Event("holdfast:new-ids", { bubbles: true }));
+
 const begin = async () => {
   const theirs = turn;
   form.dataset.account = (await inbox.get("account")) ?? "";
@@ -231,7 +233,7 @@ const begin = async () => {
     // The tab ended in the middle of saving. Sent again as it is, it is the same job; changed, it is another.
     form.dataset.jobId = ids.id;
     form.dataset.jobKey = ids.key;
-    form.addEventListener("input", () => form.dispatchEvent(new Event("holdfast:new-ids", { bubbles: true })), { once: true });
+    form.addEventListener("input", newIds, { once: true });
   }, theirs);
   name = draft;
   if (typed) await keep();
@@ -241,6 +243,7 @@ const begin = async () => {
 addEventListener("submit", ({ target }) => {
   if (target !== form || !name || form.dataset.edits) return;
   if (!form.dataset.jobId) return void keep(); // the listener is missing: the browser posts the form and leaves
+  form.removeEventListener("input", newIds); // what is typed from here on comes after this job
   inbox.set(submitting(), { id: form.dataset.jobId, key: form.dataset.jobKey }).catch(() => {});
 }, { capture: true });
 for (const event of ["holdfast:refused", "holdfast:unsaved"])

@@ -5,6 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
+from tests.support.accessibility import findings
 from tests.support.browsers import forget_script, wait_until_ready
 from tests.support.inspections import (
     Inspection,
@@ -92,6 +93,7 @@ def test_what_was_half_typed_waits_for_an_edit_and_comes_back_after_it(relay, ch
     expect(page.locator("#previews li")).to_have_count(0)
     aside = page.locator("#aside")
     expect(aside).to_have_text("What you were typing before is kept. It comes back after this one.")
+    assert findings(page) == []
     expect_draft(page, "Lokc 7")
     device.kill()
 
@@ -132,6 +134,26 @@ def test_each_of_two_edits_keeps_what_was_typed_in_it(relay, chromium):
     page.get_by_role("button", name="Stop editing").click()
     expect(page.locator("#editing")).to_be_hidden()
     expect(page.locator("#site")).to_have_value("")
+
+
+def test_an_edit_whose_old_one_is_over_is_kept_and_saved_as_a_new_one_if_that_is_wanted(relay, chromium):
+    """The old one was cancelled in another tab meanwhile: the page says why it has no place to take, says no longer that
+    it takes one, and saves a new one when asked again.
+    """
+    device = chromium(visited=True)
+    page = device.open(relay.url)
+    [row] = refused(relay, page, "Lokc 7")
+    edit(page, row)
+    page.locator("#site").fill("Lock 7")
+    [old] = on_device(page)
+    device.open(relay.url).evaluate("(id) => holdfast.cancel(id)", old.id)
+    submit(page)
+    expect(page.locator("#not-saved")).to_contain_text("Not saved in its place:")
+    expect(page.locator("#editing")).to_be_hidden()
+    submit(page)
+    expect_saved(page, "Lock 7")
+    (item,) = wait_for_received(relay.server, 1)
+    assert item["site"] == "Lock 7"
 
 
 def test_what_is_typed_before_the_draft_is_there_stays_and_the_draft_fills_the_rest(server, chromium):

@@ -137,11 +137,11 @@ def test_a_photo_chosen_before_its_script_is_there_is_scaled_all_the_same(relay,
 
 
 def test_a_photo_that_is_late_for_its_form_is_not_in_the_next_one(server, chromium, camera):
-    """The form was cleared while a photo was being scaled: it comes to nothing, and the next form has its own photo alone."""
+    """The form was cleared while photos were being scaled: they come to nothing, and the next form has its own photo alone."""
     page = chromium(visited=True).open(server.url)
     page.evaluate(HELD_PICTURES)
-    page.locator("#photos").set_input_files(camera(1))
-    expect(page.locator("#photos-hint")).to_contain_text("Preparing 1 photo…")
+    page.locator("#photos").set_input_files((camera(1), camera(3)))
+    expect(page.locator("#photos-hint")).to_contain_text("Preparing 2 photos…")
     page.locator("#inspection").evaluate("(form) => form.reset()")
     page.locator("#photos").set_input_files(camera(2))
     page.evaluate("() => letGo()")
