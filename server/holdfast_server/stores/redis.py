@@ -4,10 +4,11 @@ Two-phase only: an effect in another database cannot commit together with a key 
 a replica that takes over may lack the newest keys.
 """
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Awaitable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 from uuid import uuid4
 
@@ -114,9 +115,17 @@ class RedisKeyStore:
     async def begin(self, request: KeyedRequest, *, now_ms: int) -> Claim | Replay | InFlight | Mismatch:
         """Look the request up; if nobody runs it or has run it, claim it."""
         claim = Claim(request, uuid4().hex, now_ms + self.lease_ms)
-        found = await self._run(
-            _CLAIM, claim, request.fingerprint, claim.lease_until, now_ms, self.lease_ms, self._lifetime()
+        claiming = asyncio.ensure_future(
+            self._run(_CLAIM, claim, request.fingerprint, claim.lease_until, now_ms, self.lease_ms, self._lifetime())
         )
+        try:
+            found = await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            # Seen to its end first: a release on another connection could overtake it.
+            await asyncio.gather(claiming, return_exceptions=True)
+            with suppress(StoreUnavailableError):
+                await self.release(claim)
+            raise
         if found is None:
             return claim
         decision = decide(_entry(found), request.fingerprint, now_ms=now_ms, key_lifetime_ms=self.key_lifetime_ms)

@@ -101,8 +101,13 @@ class TwoPhaseStore:
             await self._release_all(claim for number, claim in enumerate(begun) if number not in finished)
 
     async def _begin_all(self, requests: Iterable[KeyedRequest], now_ms: int) -> list[_Begun]:
-        asked = (self.begin(request, now_ms=now_ms) for request in requests)
-        begun = await asyncio.gather(*asked, return_exceptions=True)
+        asked = [asyncio.ensure_future(self.begin(request, now_ms=now_ms)) for request in requests]
+        try:
+            begun = await asyncio.gather(*asked, return_exceptions=True)
+        except asyncio.CancelledError:  # each has ended by now; one that was cut short has given its key back itself
+            ended = [task for task in asked if not task.cancelled() and task.exception() is None]
+            await self._release_all(task.result() for task in ended)
+            raise
         for outcome in begun:
             if isinstance(outcome, BaseException):
                 await self._release_all(begun)

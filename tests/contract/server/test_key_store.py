@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -185,6 +185,43 @@ async def test_a_claim_whose_lease_is_over_is_taken_over(opened):
         assert await subject.keys.run(new, subject.effect, now_ms=LEASE_MS) == Done(RESPONSE)
         assert await subject.keys.run(old, subject.effect, now_ms=LEASE_MS) == Replay(RESPONSE)
         assert await subject.effects() == (1 if subject.transactional else 2)
+
+
+async def cancelled_after(turns: int, work: Awaitable[Any]) -> bool:
+    """Cancel it after so many turns of the event loop; whether it had not ended by then."""
+    task = asyncio.ensure_future(work)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    ended = task.done()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    return not ended
+
+
+async def test_a_request_that_is_cancelled_while_it_claims_leaves_its_key_free(opened):
+    """Whenever that is: nobody has to wait for the lease of a claim that nobody holds."""
+    async with opened() as subject:
+        turns = 0
+        while True:
+            request = replace(REQUEST, key=f"key-{turns}")
+            if not await cancelled_after(turns, subject.keys.begin(request, now_ms=0)):
+                return
+            assert await run(subject, request) == Done(RESPONSE), turns
+            turns += 1 + turns // 4
+
+
+async def test_a_batch_that_is_cancelled_leaves_its_keys_free(opened):
+    """Whenever that is, each of its requests can be sent again at once, and is done or known."""
+    async with opened() as subject:
+        turns = 0
+        while True:
+            requests = [replace(REQUEST, key=f"key-{turns}-{number}") for number in range(3)]
+            lanes = [[BatchItem(request, subject.effect, lambda _outcome: False)] for request in requests]
+            if not await cancelled_after(turns, subject.keys.run_lanes(lanes, now_ms=0)):
+                return
+            for request in requests:
+                assert isinstance(await run(subject, request), Done | Replay), turns
+            turns += 1 + turns // 4
 
 
 async def test_a_claim_that_is_renewed_holds_for_another_lease(opened):
