@@ -115,6 +115,26 @@ globalThis.holdfastInbox ??= (() => {
       ask(tx).onsuccess = (event) => (box.value = /** @type {IDBRequest} */ (event.target).result);
     });
 
+  /** One look: whose account it is, and how many entries wait. @returns {Promise<string>} both as JSON */
+  const lookOnce = () =>
+    run("readonly", "relaxed", (tx, box) => {
+      tx.objectStore("session").get("account").onsuccess = (session) => {
+        const account = /** @type {IDBRequest} */ (session.target).result ?? "";
+        tx.objectStore("entries").count().onsuccess = (entries) =>
+          (box.value = JSON.stringify([account, /** @type {IDBRequest} */ (entries.target).result]));
+      };
+    });
+  /** @type {Promise<string> | null} */
+  let looking = null;
+  /** @type {Promise<string> | null} */
+  let lookingNext = null;
+  /** Those who come while somebody looks share the next look: this one may be too early for what they know to be there. */
+  const look = () => {
+    if (!looking) return (looking = lookOnce().finally(() => (looking = null)));
+    const again = () => ((lookingNext = null), look());
+    return (lookingNext ??= looking.then(again, again));
+  };
+
   const hex = (/** @type {number} */ byte) => byte.toString(16).padStart(2, "0");
 
   /** A UUIDv4; plain http to another host name has no `randomUUID`. */
@@ -216,6 +236,8 @@ globalThis.holdfastInbox ??= (() => {
       run("readwrite", "relaxed", (tx) => {
         for (const position of positions) tx.objectStore("entries").delete(position);
       }),
+
+    look,
 
     /** @returns {Promise<number>} */
     count: () => read((tx) => tx.objectStore("entries").count()),

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from holdfast.ports import InboxEntry, Millis
     from holdfast.routes import Handler
     from holdfast.storage import Transaction
+    from holdfast.transactions.enqueue import Stored
 
 BATCH = 50
 AGAIN_MS = 10_000
@@ -49,7 +50,7 @@ class Waiting:
 
     position: int
     draft: Draft
-    verb: Transaction[tuple[str, str]]
+    verb: Transaction[Stored]
     lane: Lane | None
     """The lane it joins; None if it is to fail, and so holds up nobody."""
 

@@ -13,14 +13,14 @@ Encoded = tuple[Any, ...]
 
 def encode(key: Key) -> Encoded:
     """A key as a tuple that sorts the way IndexedDB sorts: numbers, strings (by UTF-16 unit), lists."""
-    if isinstance(key, bool):
-        raise TypeError("A boolean is no IndexedDB key.")
-    if isinstance(key, int | float) and not isnan(key):
-        return (1, key)
     if isinstance(key, str):
         return (2, key.encode("utf-16-be", "surrogatepass"))
-    if isinstance(key, list | tuple):
-        return (3, tuple(encode(part) for part in key))
+    if isinstance(key, list):
+        return (3, tuple([encode(part) for part in key]))
+    if isinstance(key, bool):
+        raise TypeError("A boolean is no IndexedDB key.")
+    if not isnan(key):
+        return (1, key)
     raise TypeError(f"{key!r} is no IndexedDB key.")
 
 

@@ -219,11 +219,11 @@ class Outbox(Registry):
         check_options(lane=lane, priority=priority, delay_ms=delay_ms, ttl_ms=ttl_ms)
         _check(handler, payload, attachments)
         options = {"lane": lane, "priority": priority, "delay_ms": delay_ms, "ttl_ms": ttl_ms}
-        account = await self.ports.inbox.account()
-        # An inbox that cannot be read must not cost a write; sending waits for it.
+        account, count = await self.ports.inbox.look()
         left: list[Waiting] = []
+        # An inbox that cannot be read must not cost a write; sending waits for it.
         with suppress(StorageError):
-            left = await self._intake.run()
+            left = await self._intake.run() if count else []
         draft = self.draft(
             type_, payload, attachments, id=accepted.id, key=accepted.key, account=account, options=options
         )
@@ -234,7 +234,7 @@ class Outbox(Registry):
             return accepted
         try:
             verb = enqueue if self.durability_of(type_) == "strict" else enqueue_relaxed
-            accepted = Accepted(*await self.ports.store.run(verb(draft, self.queue_of(handler.queue).depth)))
+            stored = await self.ports.store.run(verb(draft, self.queue_of(handler.queue).depth))
         except NotUniqueError:
             raise InvalidOptionError(
                 f"The key {accepted.key!r} belongs to another job. One key stands for one write: leave it out, or name "
@@ -243,8 +243,13 @@ class Outbox(Registry):
         except (NewerStorageError, StorageClosedError):
             # A newer version or a lost database must not cost a write: the inbox has one schema for ever.
             await self._append(type_, payload, attachments, accepted, account=account, options=options)
-        self._told(accepted.id)
-        return accepted
+            self._told(accepted.id)
+            return accepted
+        if stored.kept_back:
+            self.publish({"kind": "change", "ids": [stored.id], "kept_back": True})
+        else:
+            self._told(stored.id)
+        return Accepted(stored.id, stored.key)
 
     async def submit(
         self,
@@ -591,8 +596,8 @@ class Outbox(Registry):
         return await self._opened.run(timeout_ms)
 
     async def _drain_queue(self, queue: str) -> Millis | None:
-        account = await self.ports.inbox.account()
-        left = await self._intake.run(at_once=True)
+        account, count = await self.ports.inbox.look()
+        left = await self._intake.run(at_once=True) if count else []
         wake_at = await self._processors[queue].drain(account)
         if left:
             again_at = self.ports.clock.now() + NO_ROOM_MS

@@ -72,6 +72,10 @@ class Inbox(Protocol):
 
     async def count(self) -> int: ...
 
+    async def look(self) -> tuple[str, int]:
+        """`account` and `count` in one."""
+        ...
+
     async def entries(self, limit: int) -> list[InboxEntry]:
         """The oldest ones, in order of arrival."""
         ...

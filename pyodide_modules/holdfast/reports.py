@@ -42,11 +42,15 @@ class Reporter:
         self._telling: asyncio.Task[None] | None = None
 
     def heard(self, event: Event) -> None:
-        """Something has changed or a drain has ended, in whichever context: what it left behind may be told."""
+        """Something has changed or a drain has ended, in whichever context: what it left behind may be told.
+
+        So may what was taken in behind a pause: no drain follows.
+        """
         if event.get("kind") not in ("change", "drained"):
             return
         self._calm_at = self._ports.clock.now() + CALM_MS
-        if event["kind"] == "drained" and self._may_tell() and (self._telling is None or self._telling.done()):
+        ended = event["kind"] == "drained" or event.get("kept_back", False)
+        if ended and self._may_tell() and (self._telling is None or self._telling.done()):
             self._telling = asyncio.ensure_future(self._look())
 
     async def _look(self) -> None:

@@ -108,6 +108,9 @@ class MemoryInbox:
     async def count(self) -> int:
         return len(self.kept)
 
+    async def look(self) -> tuple[str, int]:
+        return self.signed_in_account, len(self.kept)
+
     async def entries(self, limit: int) -> list[InboxEntry]:
         return self.kept[:limit]
 

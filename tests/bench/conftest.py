@@ -76,7 +76,7 @@ def dist(tmp_path_factory, build, build_name) -> Path:
 
 
 @pytest.fixture(scope="session")
-def workshop(tmp_path_factory, dist, build_name, port, playwright, _visited) -> Iterator[Workshop]:
+def workshop(tmp_path_factory, dist, build_name, port, playwright, _visited_chromium) -> Iterator[Workshop]:
     """One server and one browser for all rows."""
     watch = Watch()
 
@@ -87,7 +87,7 @@ def workshop(tmp_path_factory, dist, build_name, port, playwright, _visited) -> 
     with server, Gate(port, server.port) as gate:
         watch.own(gate.url)
         visited = device()
-        shutil.copytree(_visited("chromium"), visited.profile, dirs_exist_ok=True, ignore=LOCKS)
+        shutil.copytree(_visited_chromium, visited.profile, dirs_exist_ok=True, ignore=LOCKS)
         yield Workshop(visited.start(), gate, build_name, another=device, rounds=ROUNDS, quick=QUICK)
         visited.kill()
     watch.check()

@@ -82,6 +82,11 @@ class SimInbox:
         self.device.storage_fails(writes=False)
         return len(self.device.inbox)
 
+    async def look(self) -> tuple[str, int]:
+        await self.device.pause(self.context)
+        self.device.storage_fails(writes=False)
+        return self.device.account, len(self.device.inbox)
+
     async def entries(self, limit: int) -> list[InboxEntry]:
         await self.device.pause(self.context)
         found = self.device.inbox[:limit]

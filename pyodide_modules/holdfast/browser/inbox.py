@@ -22,6 +22,10 @@ class BrowserInbox:
     async def count(self) -> int:
         return int(await _stored(js.holdfastInbox.count()))
 
+    async def look(self) -> tuple[str, int]:
+        account, count = json.loads(await _stored(js.holdfastInbox.look()))
+        return account, count
+
     async def entries(self, limit: int) -> list[InboxEntry]:
         return [_entry(entry) for entry in await _stored(js.holdfastInbox.list(limit))]
 

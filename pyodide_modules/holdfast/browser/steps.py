@@ -54,8 +54,8 @@ class Stepper:
         except JsException as error:  # the connection is closing, or its database lacks a store
             del self._driven[number]
             raise StorageClosedError(f"The connection to the database was lost: {error}") from error
-        # Shielded: the transaction goes on to its end whatever happens to who waits for it.
-        return await asyncio.shield(driver.finished)
+        result: T = await driver.finished
+        return result
 
     def upgrade(self, tx: Any, steps: Steps[None]) -> Callable[[], BaseException | None]:
         """Drive steps in a transaction that is there already; returns what tells later why they failed."""
@@ -89,6 +89,7 @@ class _Driver:
         self, schema: dict[str, ObjectStore], steps: Steps[Any], check: Callable[[Request], None], name: str
     ) -> None:
         self.finished: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        """The end, if somebody still waits for it: the transaction goes on whatever happens to who does."""
         self.finished.add_done_callback(lambda done: done.cancelled() or done.exception())
         self.failure: BaseException | None = None
         self._schema = schema
@@ -124,13 +125,15 @@ class _Driver:
         return handles
 
     def complete(self) -> None:
-        self.finished.set_result(self._result)
+        if not self.finished.done():
+            self.finished.set_result(self._result)
 
     def refuse(self, error: dict[str, Any]) -> None:
         self.failure = self._error(error)
 
     def abort(self, error: dict[str, Any]) -> None:
-        self.finished.set_exception(self.failure or self._error(error))
+        if not self.finished.done():
+            self.finished.set_exception(self.failure or self._error(error))
 
     def _error(self, error: dict[str, Any]) -> StorageError:
         return error_of(error.get("name"), error.get("message"), self._name)

@@ -15,14 +15,14 @@ from holdfast.lifecycle import Reason, State
 from holdfast.storage import ABOVE_ALL, Get, GetAll, KeyRange, Put, transaction
 from holdfast.transactions.lane import promote
 from holdfast.transactions.moving import move, read_queue, store
-from holdfast.transactions.tidy import LIMIT, end_by_time, expire, mend_waits, prune, recover
+from holdfast.transactions.tidy import LIMIT, end_by_time, expire, mend_waits, prune, recover, tidying
 from holdfast.transactions.together import followers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from holdfast.ports import Attachment, Millis
-    from holdfast.storage import Key, Record, Steps
+    from holdfast.storage import Key, Read, Record, Steps
     from holdfast.transactions.tidy import Retention
 
 STORES = ("jobs", "bodies", "attachments", "queues", "gates", "holders", "quarantine")
@@ -84,7 +84,18 @@ class Claim:
         self.next_at = at if self.next_at is None else min(self.next_at, at)
 
 
-@transaction(*STORES, durability="relaxed")
+def _tidying(who: Claimant, _limit: int, retention: Retention, now: Millis) -> tuple[Read, ...]:
+    return (*tidying(who.account, who.queue, retention, now), *first_looks(who))
+
+
+def first_looks(who: Claimant) -> tuple[Read, ...]:
+    """What a claim reads at first."""
+    start = [who.account, who.queue]
+    first = Get("jobs", KeyRange([*start, 0], [*start, ABOVE_ALL]), "ready")
+    return GetAll("gates"), first, Get("queues", start)
+
+
+@transaction(*STORES, durability="relaxed", ahead=_tidying)
 def begin(who: Claimant, limit: int, retention: Retention, now: Millis) -> Steps[Claim]:
     """The first look of a drain: tidy up, then claim."""
     tidied = yield from recover(
@@ -103,7 +114,7 @@ def begin(who: Claimant, limit: int, retention: Retention, now: Millis) -> Steps
     return found
 
 
-@transaction(*STORES, durability="relaxed")
+@transaction(*STORES, durability="relaxed", ahead=lambda who, _limit, _now: first_looks(who))
 def claim(who: Claimant, limit: int, now: Millis) -> Steps[Claim]:
     """Lease the due heads of up to `limit` lanes."""
     found = Claim()

@@ -3,31 +3,43 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from holdfast.errors import QueueFullError
+from holdfast.gates import Gates
 from holdfast.job import another, same_write
 from holdfast.lifecycle import ON_THE_WAY, Reason, State, check_move
 from holdfast.soundness import said_of
-from holdfast.storage import Get, Put, reading, transaction
-from holdfast.transactions.lane import head_of
+from holdfast.storage import Get, GetAll, Put, reading, transaction
+from holdfast.transactions.lane import head_of, whole_lane
 from holdfast.transactions.moving import count_in, read_queue, store
 
 if TYPE_CHECKING:
     from holdfast.job import Draft
-    from holdfast.storage import Record, Steps
+    from holdfast.storage import Read, Record, Steps
 
-Stored = tuple[str, str]
-"""The id and key of a job that is stored."""
+
+class Stored(NamedTuple):
+    """A job that is stored."""
+
+    id: str
+    key: str
+    kept_back: bool = False
+    """Until a pause or a hold ends, which is a wake of its own, there is nothing to look at the queue for."""
+
 
 STORES = ("jobs", "bodies", "attachments", "queues")
 
 
-@transaction(*STORES, durability="strict")
+def _first_reads(draft: Draft, _depth: int | None = None) -> tuple[Read, ...]:
+    record = draft.record
+    queue = Get("queues", [record["account"], record["queue"]])
+    return Get("jobs", record["id"]), queue, Get("jobs", whole_lane(record), "lanes"), GetAll("gates")
+
+
+@transaction(*STORES, "gates", durability="strict", ahead=_first_reads)
 def enqueue(draft: Draft, depth: int | None = None) -> Steps[Stored]:
     """Store a job unless it is there already: a repeated submit is the same job, other content a new one.
-
-    Returns the id and key it is stored under.
 
     Raises:
         QueueFullError: the queue holds `depth` jobs on their way already.
@@ -36,7 +48,7 @@ def enqueue(draft: Draft, depth: int | None = None) -> Steps[Stored]:
     return (yield from _enqueue(draft, depth))
 
 
-@transaction(*STORES, durability="relaxed")
+@transaction(*STORES, "gates", durability="relaxed", ahead=_first_reads)
 def enqueue_relaxed(draft: Draft, depth: int | None = None) -> Steps[Stored]:
     """The same without waiting for the disk, for many cheap jobs; a power cut may lose the last of them."""
     return (yield from _enqueue(draft, depth))
@@ -46,12 +58,14 @@ def _enqueue(draft: Draft, depth: int | None) -> Steps[Stored]:
     draft, is_new = yield from _look_up(draft)
     record = draft.record
     if not is_new:
-        return record["id"], record["key"]
+        return Stored(record["id"], record["key"])
     queue = yield from read_queue(record["account"], record["queue"])
     if depth is not None and sum(queue["states"].get(state, 0) for state in ON_THE_WAY) >= depth:
         raise QueueFullError(record["queue"], depth)
     yield from insert(draft, queue)
-    return record["id"], record["key"]
+    gates = Gates.of((yield GetAll("gates")))
+    shut = gates.held(record["account"]) or gates.paused(record["queue"], record["type"])
+    return Stored(record["id"], record["key"], kept_back=shut and record["expires_at"] is None)
 
 
 @reading("jobs", "bodies")
@@ -100,7 +114,7 @@ def enqueue_cancelled(draft: Draft) -> Steps[Stored]:
     if is_new:
         record, queue = yield from _ended(draft, State.CANCELLED, Reason.BY_PERSON)
         yield from store(record, queue)
-    return draft.record["id"], draft.record["key"]
+    return Stored(draft.record["id"], draft.record["key"])
 
 
 def _insert_failed(draft: Draft, reason: Reason, said: Record) -> Steps[Stored]:
@@ -109,7 +123,7 @@ def _insert_failed(draft: Draft, reason: Reason, said: Record) -> Steps[Stored]:
         record, queue = yield from _ended(draft, State.FAILED, reason)
         queue["failures"][reason] = queue["failures"].get(reason, 0) + 1
         yield from _store(draft, record | {"said": said}, queue)
-    return draft.record["id"], draft.record["key"]
+    return Stored(draft.record["id"], draft.record["key"])
 
 
 def _ended(draft: Draft, state: State, reason: Reason) -> Steps[tuple[Record, Record]]:

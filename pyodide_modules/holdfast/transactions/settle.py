@@ -9,7 +9,7 @@ from holdfast.gates import Gates, Miss, breaker_name, hold_name, one_by_one_name
 from holdfast.lifecycle import Reason, State
 from holdfast.outcome import Alone, AuthRequired, Conflict, Delivered, NotRun, Rejected, Retry, Unreachable, Wait
 from holdfast.storage import Get, GetAll, Put, transaction
-from holdfast.transactions.claim import STORES, Claim, Claimant, claim
+from holdfast.transactions.claim import STORES, Claim, Claimant, claim, first_looks
 from holdfast.transactions.lane import promote
 from holdfast.transactions.moving import move, read_queue
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from holdfast.backoff import Backoff
     from holdfast.outcome import Outcome
     from holdfast.ports import Millis
-    from holdfast.storage import Record, Steps
+    from holdfast.storage import Read, Record, Steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,11 @@ def _hold(record: Record, now: Millis) -> Steps[None]:
         yield Put("gates", {"name": hold_name(record["account"]), "since": now})
 
 
-@transaction(*STORES, durability="relaxed")
+def _first_reads(attempts: Sequence[Attempt], who: Claimant, _limit: int, _now: Millis) -> tuple[Read, ...]:
+    return *(Get("jobs", attempt.job_id) for attempt in attempts), *first_looks(who)
+
+
+@transaction(*STORES, durability="relaxed", ahead=_first_reads)
 def settle_and_claim(attempts: Sequence[Attempt], who: Claimant, limit: int, now: Millis) -> Steps[Claim]:
     """Settle what one request came to and claim what is next, in one commit."""
     yield from settle(attempts, now)

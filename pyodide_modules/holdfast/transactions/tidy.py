@@ -14,12 +14,13 @@ from holdfast.transactions.moving import move, read_queue, store
 
 if TYPE_CHECKING:
     from holdfast.ports import Millis
-from holdfast.storage import Record, Steps
+    from holdfast.storage import Read, Record, Steps
 
 LIMIT = 100
 """How many jobs each part changes at most; recovery gives back all that was claimed."""
 CRASHES = 5
 """Deaths in a row, alone and quick, after which a job is put aside."""
+PRUNED = (State.COMPLETED, State.CANCELLED)
 KEEP_AT_LEAST_MS = 3_600_000
 """Nothing younger is pruned: a late copy of an inbox entry must still find its job."""
 WARNING_MS = 86_400_000
@@ -58,6 +59,33 @@ class Tidied:
         self.next_at = at if self.next_at is None else min(self.next_at, at)
 
 
+def tidying(account: str, queue_name: str, retention: Retention, now: Millis) -> tuple[Read, ...]:
+    """What is read to find that there is nothing to tidy."""
+    finished = (_old(account, state, retention, now) for state in PRUNED)
+    return _leases(account, queue_name), _expiring(account), *finished, _waiting_longer(account, now)
+
+
+def _leases(account: str, queue_name: str) -> GetAll:
+    """All of them, few as they are: part of what went together must not go before the rest."""
+    start = [account, queue_name]
+    return GetAll("jobs", KeyRange([*start, 0], [*start, ABOVE_ALL]), "leases")
+
+
+def _expiring(account: str) -> Get:
+    return Get("jobs", KeyRange([account, 0], [account, ABOVE_ALL]), "expiring")
+
+
+def _waiting_longer(account: str, now: Millis) -> GetAll:
+    """What was set to wait until a time that is the future still, by more than clocks differ."""
+    pending = [account, State.PENDING]
+    return GetAll("jobs", KeyRange([*pending, now + SLACK_MS], [*pending, ABOVE_ALL]), "list", LIMIT)
+
+
+def _old(account: str, state: State, retention: Retention, now: Millis) -> GetAll:
+    before = now - max(KEEP_AT_LEAST_MS, retention.finished_ms)
+    return GetAll("jobs", KeyRange([account, state, 0], [account, state, before]), "list", LIMIT)
+
+
 def recover(
     account: str, queue_name: str, holder: str, lease_ms: Millis, *, granted: bool, now: Millis
 ) -> Steps[Tidied]:
@@ -66,9 +94,7 @@ def recover(
     A claim that ended by death uses no attempt. A job that takes its context down again and again is put aside.
     """
     found = Tidied()
-    start = [account, queue_name]
-    # All of them, few as they are: part of what went together must not go before the rest.
-    leases = yield GetAll("jobs", KeyRange([*start, 0], [*start, ABOVE_ALL]), "leases")
+    leases = yield _leases(account, queue_name)
     for record in leases:
         ours = record["holder"] == holder  # of a drain that lost its lock: nothing of it runs any more
         if not ours and not granted and not is_over(record["lease_until"], now, lease_ms):
@@ -91,9 +117,8 @@ def recover(
 
 def expire(account: str, now: Millis, found: Tidied) -> Steps[None]:
     """End what was not delivered in the time set for it; it is kept, and a person can send it anyway."""
-    expiring = KeyRange([account, 0], [account, ABOVE_ALL])
     for _ in range(LIMIT):
-        record = yield Get("jobs", expiring, "expiring")
+        record = yield _expiring(account)
         if record is None:
             return
         if record["expire_by"] > now:
@@ -117,8 +142,7 @@ def mend_waits(account: str, lock: str, lease_ms: Millis, now: Millis, found: Ti
     They were set in what is the future now. By how much the clock went back is known from them, and to the minute from when
     the queue's lock was last claimed under; no wait grows longer than it was given.
     """
-    span = KeyRange([account, State.PENDING, now + SLACK_MS], [account, State.PENDING, ABOVE_ALL])
-    records = yield GetAll("jobs", span, "list", LIMIT)
+    records = yield _waiting_longer(account, now)
     if not records:
         return
     holder = yield Get("holders", lock)
@@ -136,10 +160,8 @@ def mend_waits(account: str, lock: str, lease_ms: Millis, now: Millis, found: Ti
 
 def prune(account: str, queue_name: str, retention: Retention, now: Millis, found: Tidied) -> Steps[None]:
     """Delete finished jobs that are old or too many, with their bodies and attachments."""
-    before = now - max(KEEP_AT_LEAST_MS, retention.finished_ms)
-    for state in (State.COMPLETED, State.CANCELLED):
-        old = yield GetAll("jobs", KeyRange([account, state, 0], [account, state, before]), "list", LIMIT)
-        for record in old:
+    for state in PRUNED:
+        for record in (yield _old(account, state, retention, now)):
             yield from _delete(record)
         queue = yield from read_queue(account, queue_name)
         excess = queue["states"].get(state, 0) - retention.finished_count

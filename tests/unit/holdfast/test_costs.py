@@ -64,9 +64,14 @@ KINDS = ("failed", "completed", "future", "blocked")
 def fill(store: MemoryStore, each: int) -> None:
     """As many stored jobs of each kind, with their queue's counters."""
     store.fill("jobs", [stored(number, kind) for kind in KINDS for number in range(1, each + 1)])
+    store.fill("queues", [counters(each)])
+
+
+def counters(each: int) -> dict[str, object]:
+    """The record of a queue with as many stored jobs of each kind."""
     states = {"failed": each, "completed": each, "pending": 2 * each}
-    counters = {"retries": 0, "failures": {}, "latency": {}, "last_received_at": None}
-    store.fill("queues", [{"account": "", "queue": "notes", "last_place": 1_000_000, "states": states} | counters])
+    zero = {"retries": 0, "failures": {}, "latency": {}, "last_received_at": None}
+    return {"account": "", "queue": "notes", "last_place": 1_000_000, "states": states} | zero
 
 
 async def costs(each: int) -> dict[str, int]:
