@@ -8,7 +8,9 @@
  * the server keeps its key.
  */
 import config from "./config.js";
+import { ExportFile } from "./export.js";
 import "./inbox.js";
+import * as stored from "./stored.js";
 
 const LIMIT_MS = 10_000;
 /** How long Python may take over a save before the inbox takes it, so that both stay within 10 s. */
@@ -52,17 +54,6 @@ const within = (/** @type {number} */ limit, /** @type {Promise<any>} */ promise
     }, limit);
     promise.then(resolve, reject).finally(() => clearTimeout(timer));
   });
-
-/** JSON-safe and base64: a file as the export writes it. */
-const encoded = async (/** @type {string} */ field, /** @type {Blob} */ file) => {
-  const reader = new FileReader();
-  const url = await new Promise((resolve, reject) => {
-    reader.onload = () => resolve(reader.result);
-    reader.onerror = () => reject(new inbox.StorageError("A file kept on this device can no longer be read."));
-    reader.readAsDataURL(file);
-  });
-  return { field, name: file.name ?? "", type: file.type, size: file.size, data: url.slice(url.indexOf(",") + 1) };
-};
 
 /** An inbox entry as a job row: what is certain before Python has looked at it. */
 const asRow = (/** @type {import("./inbox.js").Entry} */ { id, key, type, account, taken_at, options }) => ({
@@ -191,8 +182,13 @@ class Holdfast extends EventTarget {
     return this.call("wait", { id, timeout_ms });
   }
 
+  /** Without Python: what is unsent by state, the inbox's as pending. */
   stats() {
-    return this.#orInbox("stats", {}, async (entries) => ({ inbox: entries.length, unsent: entries.length, states: { pending: entries.length } }));
+    return this.#orInbox("stats", {}, async (entries, account) => {
+      const states = await stored.count(account);
+      states.pending = (states.pending ?? 0) + entries.length;
+      return { inbox: entries.length, unsent: Object.values(states).reduce((sum, number) => sum + number, 0), states };
+    });
   }
 
   retry(/** @type {string} */ id, options = {}) {
@@ -238,14 +234,45 @@ class Holdfast extends EventTarget {
     return this.call("drain", { timeout_ms, reason: "asked" });
   }
 
-  /** All of this account's unsent work as JSON-safe data, files as base64. */
-  export({ timeout_ms = LIMIT_MS } = {}) {
-    return this.#orInbox("export", { timeout_ms }, async (entries) => ({
-      holdfast: 1, exported_at: Date.now(), jobs: [],
-      inbox: await Promise.all(entries.map(async ({ files, ...rest }) => ({
-        ...rest, attachments: await Promise.all(files.map(([field, file]) => encoded(field, file))),
-      }))),
-    }));
+  /** All of this account's unsent work as JSON-safe data, files as base64: what `exportFile` writes, in memory. */
+  async export(options = {}) {
+    return JSON.parse(await (await this.exportFile(options)).file.text());
+  }
+
+  /**
+   * All of this account's unsent work as a JSON file (export.js), in little memory however many photos it has.
+   * @returns {Promise<{file: Blob, count: number}>} `count`: how many jobs and entries of the inbox are in it
+   */
+  exportFile({ timeout_ms = LIMIT_MS } = {}) {
+    const progress = { over: false };
+    const late = () => {
+      progress.over = true;
+      return new HoldfastError({ name: "WaitTimeoutError", message: `export: not all of it was read within ${timeout_ms} ms.` });
+    };
+    return within(timeout_ms, this.#export(progress), late);
+  }
+
+  async #export(/** @type {{over: boolean}} */ progress) {
+    const file = new ExportFile();
+    const add = async (/** @type {any} */ job) => {
+      if (progress.over || !job || !stored.UNSENT.includes(job.state)) return; // it was received or cancelled meanwhile
+      const blobs = await stored.files(job.id);
+      const [entry] = job.waits === "space" ? (await inbox.list()).filter(({ id }) => id === job.id) : [];
+      await file.add(job, job.attachments.map((/** @type {any} */ _, /** @type {number} */ number) => entry ? entry.files[number]?.[1] : blobs.get(number)));
+    };
+    file.list("jobs");
+    await this.#orInbox("unsent", {}, async (entries, account) => {
+      for (const id of await stored.ids(account)) await add(await stored.job(id));
+      file.list("inbox");
+      for (const { files, ...rest } of entries) {
+        const attachments = files.map(([field, { name = "", type, size }]) => ({ field, name, type, size }));
+        await file.add({ ...rest, attachments }, files.map(([, blob]) => blob));
+      }
+      return [];
+    }).then(async (ids) => {
+      for (const id of ids) if (!progress.over) await add(await this.call("job", { id }));
+    });
+    return { file: file.end(), count: file.count };
   }
 
   /**
@@ -325,13 +352,13 @@ class Holdfast extends EventTarget {
     return this.ask(worker, message.method, message.params, files);
   }
 
-  async #orInbox(/** @type {string} */ method, /** @type {any} */ params, /** @type {(entries: any[]) => Promise<any>} */ answer) {
+  async #orInbox(/** @type {string} */ method, /** @type {any} */ params, /** @type {(entries: any[], account: string) => Promise<any>} */ answer) {
     try {
       return await this.call(method, params);
     } catch (error) {
       if (error.name !== "UnavailableError") throw error;
       const [entries, account = ""] = await Promise.all([inbox.list(), inbox.get("account")]);
-      return answer(entries.filter((/** @type {any} */ entry) => entry.account === account));
+      return answer(entries.filter((/** @type {any} */ entry) => entry.account === account), account);
     }
   }
 

@@ -7,6 +7,7 @@ import { arrival } from "./arrival.js";
 import { settle } from "./draft.js";
 import { form } from "./form.js";
 import holdfast, { activeOf } from "./holdfast.js";
+import * as stored from "./stored.js";
 
 const inbox = globalThis.holdfastInbox;
 const SCREENS = ["new", "inspections", "outbox", "account"];
@@ -200,12 +201,28 @@ const refresh = async () => {
     while (list.children.length > rows.length) list.lastElementChild?.remove();
     list.hidden = rows.length === 0;
   }
-  show("group-way", entries.length > 0);
+  const { words, number } = holdfast.python === "failed" ? await unseen(account) : { words: "", number: 0 };
+  if (/** @type {string} */ (holdfast.python) === "ready") return;
+  const more = part(byId("group-way"), "more");
+  more.textContent = words;
+  more.hidden = !words;
+  const unsent = entries.length + number;
+  show("group-way", unsent > 0 || words !== "");
   const count = byId("count");
-  count.hidden = entries.length === 0;
-  count.textContent = `${entries.length} unsent`;
+  count.hidden = unsent === 0;
+  count.textContent = `${unsent.toLocaleString("en")} unsent`;
   count.dataset.tone = "waiting";
-  /** @type {HTMLElement} */ (document.querySelector(".bar")).toggleAttribute("data-unsent", entries.length > 0);
+  /** @type {HTMLElement} */ (document.querySelector(".bar")).toggleAttribute("data-unsent", unsent > 0);
+};
+
+/** What the queue holds that only Python can show: how much it is, and in words. */
+const unseen = async (/** @type {string} */ account) => {
+  const counts = await stored.count(account).catch(() => null);
+  if (!counts) return { number: 0, words: "Whether more is saved here cannot be told: the queue on this device does not open." };
+  const number = Object.values(counts).reduce((sum, one) => sum + one, 0);
+  if (!number) return { number, words: "" };
+  const many = number === 1 ? "1 saved before cannot be shown" : `${number.toLocaleString("en")} saved before cannot be shown`;
+  return { number, words: `${many} without the part that could not start (${why()}). ${number === 1 ? "It is" : "They are"} kept on this device, and “Export all” holds ${number === 1 ? "it" : "them"}.` };
 };
 
 holdfast.addEventListener("python", refresh);
@@ -228,13 +245,16 @@ const note = (/** @type {string} */ words) => {
   say(words);
 };
 
+/** Thousands of photos take their time; nothing waits for them but the person who asked. */
+const EXPORT_MS = 600_000;
+
 const exportAll = async () => {
+  note("Writing the export…");
   try {
-    const data = await holdfast.export({ timeout_ms: 60_000 });
-    const count = (data.jobs?.length ?? 0) + (data.inbox?.length ?? 0);
+    const { file, count } = await holdfast.exportFile({ timeout_ms: EXPORT_MS });
     if (count === 0) return note("Nothing is unsent, so there is nothing to export.");
     const link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob([JSON.stringify(data, null, 1)], { type: "application/json" }));
+    link.href = URL.createObjectURL(file);
     link.download = `holdfast-unsent-${new Date().toISOString().slice(0, 16).replace(":", "")}.json`;
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 60_000);

@@ -99,8 +99,8 @@ async def _drain(outbox: Outbox, params: dict[str, Any], _files: Sequence[File])
     return await outbox.drain(timeout_ms=params.get("timeout_ms", 10_000), wake=wake)
 
 
-async def _export(outbox: Outbox, _params: dict[str, Any], _files: Sequence[File]) -> Any:
-    return await outbox.export()
+async def _unsent(outbox: Outbox, _params: dict[str, Any], _files: Sequence[File]) -> Any:
+    return await outbox.unsent()
 
 
 METHODS: dict[str, Method] = {
@@ -119,7 +119,7 @@ METHODS: dict[str, Method] = {
     "sign_in": _sign_in,
     "sign_out": _sign_out,
     "drain": _drain,
-    "export": _export,
+    "unsent": _unsent,
 }
 
 

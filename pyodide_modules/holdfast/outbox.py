@@ -56,6 +56,7 @@ from holdfast.transactions.quarantine import audit, read_raw
 from holdfast.transactions.reading import (
     list_by_reason,
     list_jobs,
+    list_unsent,
     read_before,
     read_figures,
     read_job,
@@ -65,15 +66,15 @@ from holdfast.transactions.redrive import cancel, edit, retry, visit
 from holdfast.transactions.tidy import Retention, wipe_finished
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from holdfast.inbox import Waiting
     from holdfast.ports import Attachment, Event, Millis, Ports
     from holdfast.routes import Handler
     from holdfast.storage import Record
 
-EXPORT_LIMIT = 10_000
-"""Jobs of each state that an export holds at most."""
+EXPORT_BATCH = 500
+"""Jobs that are read at once to find what is unsent."""
 REDRIVE_LIMIT = 10_000
 """Failed jobs that one `retry_all` sends again at most."""
 
@@ -552,24 +553,28 @@ class Outbox(Registry):
         self._told(*adopted)
         return adopted
 
-    async def export(self) -> dict[str, Any]:
-        """Everything unsent with its payload and its files, to be kept elsewhere by a person; JSON-safe.
+    async def unsent(self) -> list[str]:
+        """The ids of all jobs of the account that were neither received nor cancelled, newest first."""
+        account = await self.ports.inbox.account()
+        made_at = {one.draft.record["id"]: one.draft.record["created_at"] for one in await self._left(account)}
+        made_at |= await self.ports.store.run(list_unsent(account, EXPORT_BATCH))
+        return sorted(made_at, key=lambda job_id: made_at[job_id], reverse=True)
 
-        Shape: `{"holdfast": 1, "exported_at", "jobs": [row with "payload" and "attachments"]}`; an attachment has its
-        bytes as base64 in `data`, None where the browser has lost them. What could not be read has its `raw` as in `job`.
+    async def export(self) -> AsyncIterator[Record]:
+        """Everything unsent with its payload and its files, newest first, to be kept elsewhere by a person; JSON-safe.
+
+        One job after the other, since all photos together may be more than there is memory: as `job` gives it, and each
+        attachment with its bytes as base64 in `data`, None where the browser has lost them. In a browser the client's
+        `exportFile` writes the same to a file.
         """
-        unsent: list[Record] = []
-        for row in await self.jobs(limit=EXPORT_LIMIT):
-            if row["state"] not in UNSENT:
-                continue
-            job, found = await self.job(row["id"]), await self._read(row["id"])
-            if job is None or found is None:
-                continue
-            for attachment, handle in zip(job["attachments"], found[2], strict=True):
+        for job_id in await self.unsent():
+            job, found = await self.job(job_id), await self._read(job_id)
+            if job is None or found is None or job["state"] not in UNSENT:
+                continue  # received or cancelled meanwhile
+            for attachment, handle in zip(job["attachments"], found.handles, strict=True):
                 content = None if handle is None else await self.ports.read_bytes(handle)
                 attachment["data"] = None if content is None else b64encode(content).decode()
-            unsent.append(job)
-        return {"holdfast": 1, "exported_at": self.ports.clock.now(), "jobs": unsent}
+            yield job
 
     # Sending
 

@@ -206,7 +206,7 @@ async def a_damaged_job_is_set_aside_and_the_others_go_on(place):
         stats = await outbox.stats()
         counts = {state: number for state, number in stats["states"].items() if number}
         assert (counts, stats["failures"]) == ({"failed": 2, "completed": 1}, {"undecodable": 2}), name
-        jobs = {job["id"]: job for job in (await outbox.export())["jobs"]}
+        jobs = {job["id"]: job async for job in outbox.export()}
         for job_id, record in zip(ids, spoilt, strict=False):
             assert jobs[job_id]["raw"]["record"] == record, name
             assert jobs[job_id]["payload"]["text"] in "ab"
@@ -244,7 +244,7 @@ async def a_damaged_body_is_set_aside_with_what_is_left_of_it(place):
     await bench.store.run(do(Put("bodies", {"id": accepted.id, "payload": {"text": "a"}})))
     await bench.deliver(outbox)
     assert bench.sent() == ["b"]
-    [job] = (await outbox.export())["jobs"]
+    [job] = [job async for job in outbox.export()]
     assert (job["id"], job["reason"], job["payload"]) == (accepted.id, "undecodable", {"text": "a"})
     assert job["raw"]["body"] == {"id": accepted.id, "payload": {"text": "a"}}
     with raises(ActionRefusedError):

@@ -146,6 +146,53 @@ def test_without_webassembly_in_the_page_the_worker_delivers(server, chromium, c
     expect_delivered(server, [job])
 
 
+def test_what_was_queued_before_python_failed_is_counted_and_exported(server, chromium, camera):
+    """In the queue from an earlier visit, and now neither page nor worker can start Python: what it holds is counted, told
+    of and exported beside the inbox, with its photos, and not changed; with Python it is sent.
+    """
+    device = chromium(*RESOLVE_ELSEWHERE)
+    url = f"http://{ELSEWHERE}:{server.port}"
+    page = device.open(url)
+    server.kill()
+    for number in (1, 2):
+        save(page, Inspection(site=f"Lock {number}", photos=(camera(number),)))
+    page.close()
+    server.start()
+    page = device.context.new_page()
+    page.add_init_script(NO_PAGE_WASM)
+    page.goto(url)
+    expect(page.locator("#count")).to_have_text("2 unsent", timeout=60_000)
+    outbox = open_screen(page, "outbox")
+    expect(outbox.locator("[data-part=more]:visible")).to_have_text(
+        "2 saved before cannot be shown without the part that could not start (WebAssembly is blocked). "
+        "They are kept on this device, and “Export all” holds them."
+    )
+    open_screen(page, "new")
+    save(page, Inspection(site="Lock 3", photos=(camera(3),)))
+    expect(page.locator("#count")).to_have_text("3 unsent", timeout=60_000)
+    assert page.evaluate("() => holdfast.stats()")["unsent"] == 3
+    queued = on_device(page)
+    outbox = open_screen(page, "outbox")
+    with page.expect_download() as download:
+        outbox.get_by_role("button", name="Export all").click()
+    expect(page.locator("#outbox-note")).to_contain_text("3 unsent written to")
+    exported = json.loads(Path(download.value.path()).read_text())
+    assert sorted(job["payload"]["site"] for job in exported["jobs"]) == ["Lock 1", "Lock 2"]
+    digests = {
+        one["id"]: tuple(hashlib.sha256(base64.b64decode(photo["data"])).hexdigest() for photo in one["attachments"])
+        for one in exported["jobs"] + exported["inbox"]
+    }
+    assert digests == {job.id: job.photos for job in queued}
+    assert [(job.state, job.where) for job in queued] == [
+        ("pending", "queue"),
+        ("pending", "queue"),
+        ("pending", "inbox"),
+    ]
+    page.close()
+    device.open(url)
+    expect_delivered(server, queued, seconds=90)
+
+
 def test_without_pythons_machine_the_page_saves_and_says_so(relay, chromium):
     """The file that is Python cannot be fetched: a form is saved all the same, and the page tells that it stays here."""
     relay.missing("GET", WASM)

@@ -49,6 +49,7 @@ def test_a_job_saved_before_python_is_there_reads_saved_on_this_device(relay, ch
     device = chromium(visited=True)
     device.context.add_init_script(NO_PYTHON_YET)
     page = device.open(relay.url, ready=False)
+    device.offline()  # nor may the worker take it in and send it
     fill(page, Inspection(site="Lock 7"))
     submit(page)
     expect_saved(page, "Lock 7")
@@ -215,6 +216,7 @@ def test_a_job_that_cannot_be_sent_from_here_says_why_and_can_be_exported(relay,
     device.context.add_init_script("delete globalThis.WebAssembly")
     page = device.open(relay.url, ready=False)
     page.wait_for_function("() => globalThis.holdfast?.python === 'failed'")
+    device.offline()
     save(page, Inspection(site="Lock 7"))
     expect(page.locator("#saved")).to_contain_text("It is kept until the part that sends can start.")
     turn_to(page, "Outbox")

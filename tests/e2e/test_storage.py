@@ -67,6 +67,41 @@ ENQUEUE = """async (number) => (await Promise.all(Array.from({ length: number },
     "inspection.create",
     { site: "Many", inspected_on: "2026-11-20", severity: "low", notes: "", checklist: [] },
 )))).length"""
+MANY_PHOTOS = """async ([number, size]) => {
+    const made = Array.from({ length: number }, () => holdfast.enqueue(
+        "inspection.create",
+        { site: "Many", inspected_on: "2026-11-20", severity: "low", notes: "", checklist: [] },
+        { attachments: [new File([new Uint8Array(size)], "a.jpg", { type: "image/jpeg" })] },
+    ));
+    return (await Promise.all(made)).length;
+}"""
+WATCHED_EXPORT = """async () => {
+    const reads = { now: 0, most: 0, largest: 0, whole: 0 };
+    const read = FileReader.prototype.readAsDataURL;
+    FileReader.prototype.readAsDataURL = function (bytes) {
+        reads.now += 1;
+        reads.most = Math.max(reads.most, reads.now);
+        reads.largest = Math.max(reads.largest, bytes.size);
+        const told = this.onload;
+        this.onload = (event) => {
+            reads.now -= 1;
+            told.call(this, event);
+        };
+        read.call(this, bytes);
+    };
+    for (const name of ["arrayBuffer", "text"]) {
+        const whole = Blob.prototype[name];
+        Blob.prototype[name] = function () {
+            reads.whole += 1;
+            return whole.call(this);
+        };
+    }
+    const { file, count } = await holdfast.exportFile({ timeout_ms: 60000 });
+    const data = await new Response(file).json();
+    const photos = data.jobs.map(({ attachments: [photo] }) => photo.data);
+    const lengths = photos.map(({ length }) => length);
+    return { count, keys: Object.keys(data).sort(), lengths, first: photos[0].slice(0, 4), reads };
+}"""
 PERSISTENCE = """if (globalThis.isSecureContext && navigator.storage) {{
     globalThis.asked = 0;
     navigator.storage.persist = () => {{ asked += 1; return {answer}; }};
@@ -230,6 +265,18 @@ def test_of_many_jobs_none_is_forgotten(server, chromium):
     page.reload()
     wait_until_ready(page)
     expect(page.locator("#three-days")).to_contain_text("254 inspections have waited since", timeout=30_000)
+
+
+def test_an_export_of_many_photos_holds_a_piece_of_one_at_a_time(server, chromium):
+    """The file has all bytes of all photos; no two pieces of them are in memory at once, nor are they large."""
+    device = chromium(visited=True)
+    page = device.open(server.url)
+    device.offline()
+    assert page.evaluate(MANY_PHOTOS, [12, 2_500_001]) == 12
+    assert page.evaluate(WATCHED_EXPORT) == {
+        "count": 12, "keys": ["exported_at", "holdfast", "jobs"], "lengths": [3_333_336] * 12,
+        "first": "AAAA", "reads": {"now": 0, "most": 1, "largest": 786_432, "whole": 0},
+    }  # fmt: skip
 
 
 def test_a_store_that_was_cleared_is_noticed_at_the_next_visit(server, chromium):

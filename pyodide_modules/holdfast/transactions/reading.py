@@ -41,6 +41,23 @@ def read_job(account: str, job_id: str) -> Steps[tuple[Record, Record, list[Atta
     return record, body or {"id": job_id, "payload": None, "attachments": []}, handles, gates
 
 
+@reading("jobs")
+def list_unsent(account: str, batch: int) -> Steps[dict[str, Millis]]:
+    """When each unsent job was made, by id: all at one moment, `batch` records or little more at once."""
+    made_at: dict[str, Millis] = {}
+    for state in sorted(UNSENT):
+        since, more = 0, True
+        while more:
+            span = KeyRange([account, state, since], [account, state, ABOVE_ALL])
+            found = yield GetAll("jobs", span, "list", batch)
+            made_at |= {record["id"]: record["created_at"] for record in found}
+            more = len(found) == batch
+            if more and found[-1]["updated_at"] == since:
+                batch *= 2  # as many changed in one moment
+            since = found[-1]["updated_at"] if found else since
+    return made_at
+
+
 @reading("jobs", "gates")
 def list_by_reason(account: str, reason: Reason, limit: int) -> Steps[tuple[list[Record], list[Record]]]:
     """Up to `limit` jobs with this reason, the last changed ones, and all gates."""

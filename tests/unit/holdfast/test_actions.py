@@ -1,9 +1,12 @@
 """What a person does to a job: retry, cancel, edit; and what is refused, with the reason."""
 
+import tracemalloc
+
 import pytest
 
 from holdfast import File
 from holdfast.errors import ActionRefusedError, InvalidPayloadError, JobNotFoundError
+from holdfast.outbox import EXPORT_BATCH
 from holdfast.routes import Violation
 from holdfast.testing import answer_with, receipt
 from tests.support.device import Device, Outage, Silence, check_laws, describe, in_turn
@@ -450,6 +453,40 @@ async def test_an_export_holds_everything_unsent() -> None:
     await device.rest()
     photo = File("photos", "a.jpg", "image/jpeg", 3, b"abc")
     kept = await outbox.enqueue("photo", {"text": "kept"}, attachments=[photo], delay_ms=60_000)
-    [job] = (await outbox.export())["jobs"]
+    [job] = [job async for job in outbox.export()]
     assert (job["id"], job["payload"]) == (kept.id, {"text": "kept"})
     assert job["attachments"][0]["data"] == "YWJj"
+
+
+async def test_an_export_leaves_none_of_many_out() -> None:
+    """More than are read at once, also where as many changed in one moment; newest first."""
+    device = Device()
+    device.offline()
+    outbox = await device.context()
+    made = []
+    for number in range(3):
+        for _ in range(EXPORT_BATCH):
+            made.append((number, (await outbox.enqueue("note", {"text": "a"}, delay_ms=9)).id))  # noqa: PERF401
+        await device.clock.advance(1 if number == 1 else 0)
+    ids = await outbox.unsent()
+    assert set(ids) == {job_id for _, job_id in made}
+    assert len(ids) == len(made)
+    assert set(ids[:EXPORT_BATCH]) == {job_id for number, job_id in made if number == 2}
+
+
+async def test_an_export_holds_the_photos_of_one_job_at_a_time() -> None:
+    """However many there are: their bytes are let go before the next are read."""
+    device = Device()
+    device.offline()
+    outbox = await device.context()
+    photo = File("photos", "a.jpg", "image/jpeg", 1_000_000, bytes(1_000_000))
+    for _ in range(60):
+        await outbox.enqueue("photo", {"text": "a"}, attachments=[photo], delay_ms=60_000)
+    tracemalloc.start()
+    try:
+        sizes = [len(job["attachments"][0]["data"]) async for job in outbox.export()]
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert sizes == [1_333_336] * 60
+    assert peak < 8_000_000

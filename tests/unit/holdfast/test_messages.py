@@ -48,10 +48,11 @@ async def test_a_job_can_be_made_and_followed_by_messages_alone() -> None:
     assert [row["id"] for row in (await ask(device, "jobs"))["ok"]] == [made["id"]]
     assert [row["id"] for row in (await ask(device, "jobs", {"filter": {"state": "failed"}}))["ok"]] == []
     assert (await ask(device, "stats"))["ok"]["unsent"] == 1
+    assert (await ask(device, "unsent"))["ok"] == [made["id"]]
     device.online()
     assert (await ask(device, "drain", {"timeout_ms": 1_000}))["ok"] == {"next_wake_at": None, "remaining": False}
     assert (await ask(device, "wait", {"id": made["id"]}))["ok"]["state"] == "completed"
-    assert (await ask(device, "export"))["ok"]["jobs"] == []
+    assert (await ask(device, "unsent"))["ok"] == []
 
 
 async def test_a_job_can_be_cancelled_retried_and_edited_by_messages() -> None:
