@@ -20,15 +20,24 @@ STEADY = Backoff(base_ms=1_000, jitter="none")
 
 
 def describe(
-    *, app_version: int = 1, attempts: int = 8, retention: Retention | None = None, concurrency: int | None = None
+    *,
+    app_version: int = 1,
+    attempts: int = 8,
+    retention: Retention | None = None,
+    concurrency: int | None = None,
+    batch: bool | int = False,
 ) -> Outbox:
-    """An outbox with two types in the queue `notes`, of which `concurrency` lanes go at once, and one in the queue `photos`."""
+    """An outbox with two types in the queue `notes`, of which `concurrency` lanes go at once, and one in the queue `photos`.
+
+    `batch` is that of the first type, `note`.
+    """
     outbox = Outbox("test", app_version=app_version, retention=retention)
     if concurrency is not None:
         outbox.queue("notes", concurrency=concurrency)
-    outbox.route("note", "POST", "/api/notes", queue="notes", attempts=attempts, backoff=STEADY, summary=("text",))
-    outbox.route("memo", "POST", "/api/memos", queue="notes", attempts=attempts, backoff=STEADY)
-    outbox.route("photo", "POST", "/api/photos", queue="photos", attempts=attempts, backoff=STEADY)
+    common: dict[str, Any] = {"attempts": attempts, "backoff": STEADY}
+    outbox.route("note", "POST", "/api/notes", queue="notes", summary=("text",), batch=batch, **common)
+    outbox.route("memo", "POST", "/api/memos", queue="notes", **common)
+    outbox.route("photo", "POST", "/api/photos", queue="photos", **common)
     return outbox
 
 
