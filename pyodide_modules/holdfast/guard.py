@@ -1,6 +1,7 @@
 """The store as the engine uses it: a record that cannot be read is set aside, and the transaction begins anew.
 
-So no verb has to expect anything but sound records, and one damaged job never stops the others.
+So no verb has to expect anything but sound records, and one damaged record, of a job or of a queue, a gate or a lease, never
+stops the others.
 """
 
 from __future__ import annotations
@@ -10,21 +11,27 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from holdfast.errors import NewerStorageError
 from holdfast.soundness import damage_of, is_body, is_newer
-from holdfast.transactions.quarantine import set_aside
+from holdfast.transactions.quarantine import mend_gate, mend_lease, mend_queue, set_aside
+from holdfast.upkeep import is_gate, is_lease, is_queue
 
 if TYPE_CHECKING:
-    from holdfast.ports import Clock, Store
+    from holdfast.ports import Clock, Millis, Store
     from holdfast.storage import Record, Steps, Transaction
 
 T = TypeVar("T")
 
 
-class DamagedRecordError(Exception):
-    """A job that cannot be read; undoes the transaction that met it."""
+STORES = frozenset({"jobs", "queues", "gates", "holders"})
+"""Where records are checked; bodies are read beside their jobs."""
 
-    def __init__(self, job_id: Any) -> None:
-        super().__init__(f"The stored record of job {job_id!r} cannot be read.")
-        self.job_id = job_id
+
+class DamagedRecordError(Exception):
+    """A record that cannot be read; undoes the transaction that met it."""
+
+    def __init__(self, store: str, record: Record) -> None:
+        super().__init__(f"A record of {store!r} cannot be read: {record!r}")
+        self.store = store
+        self.record = record
 
 
 class GuardedStore:
@@ -42,14 +49,14 @@ class GuardedStore:
         Raises:
             NewerStorageError: a record cannot be read and was made by a newer version of the app: it is left alone.
         """
-        if "jobs" not in transaction.stores:
+        if STORES.isdisjoint(transaction.stores):
             return await self._store.run(transaction)
         checked = replace(transaction, start=lambda: self._check(transaction))
         while True:
             try:
                 return await self._store.run(checked)
             except DamagedRecordError as found:
-                await self._store.run(set_aside(found.job_id, self._app_version, self._clock.now()))
+                await self._store.run(self._mend(found, self._clock.now()))
 
     def close(self) -> None:
         self._store.close()
@@ -64,15 +71,34 @@ class GuardedStore:
                 value: T = end.value
                 return value
             result = yield request
-            if request.store == "jobs" and not isinstance(result, int):
+            if not isinstance(result, int):
                 for record in result if isinstance(result, list) else (result,):
-                    self._check_job(record)
-            elif request.store == "bodies" and result is not None and not is_body(result):
-                raise DamagedRecordError(result["id"])
+                    if record is not None and not self._is_sound(request.store, record):
+                        raise DamagedRecordError(request.store, record)
 
-    def _check_job(self, record: Record | None) -> None:
-        if record is None or not damage_of(record):
-            return
-        if is_newer(record, self._app_version):
-            raise NewerStorageError(self._name)
-        raise DamagedRecordError(record["id"])
+    def _is_sound(self, store: str, record: Record) -> bool:
+        match store:
+            case "jobs":
+                damaged = damage_of(record)
+                if damaged and is_newer(record, self._app_version):
+                    raise NewerStorageError(self._name)
+                return not damaged
+            case "bodies":
+                return is_body(record)
+            case "queues":
+                return is_queue(record)
+            case "gates":
+                return is_gate(record)
+            case "holders":
+                return is_lease(record)
+        return True
+
+    def _mend(self, found: DamagedRecordError, now: Millis) -> Transaction[None]:
+        match found.store:
+            case "queues":
+                return mend_queue([found.record["account"], found.record["queue"]], now)
+            case "gates":
+                return mend_gate(found.record["name"], now)
+            case "holders":
+                return mend_lease(found.record["name"])
+        return set_aside(found.record["id"], self._app_version, now)

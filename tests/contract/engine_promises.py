@@ -265,6 +265,83 @@ async def lost_bytes_do_not_stop_an_export(place):
     assert [file.name for file in await outbox.files(accepted.id)] == ["1.jpg"]
 
 
+async def a_damaged_queue_is_counted_anew_and_delivery_goes_on(place):
+    """Whatever is stored in its place: nothing is lost, sent twice or overtaken, and what was found is kept."""
+    damage = {"last_place": "x", "states": {"pending": -1}, "failures": [], "latency": {"a": 1}, "retries": None}
+    for name, value in damage.items():
+        bench = Bench(place.fresh())
+        outbox = await bench.outbox()
+        for text in "ab":
+            await outbox.enqueue("note", {"text": text})
+        [queue] = await bench.store.run(do(GetAll("queues")))
+        [queue] = queue
+        await bench.store.run(do(Put("queues", queue | {name: value})))
+        assert (await outbox.stats())["states"]["pending"] == 2, name
+        await outbox.enqueue("note", {"text": "c"})
+        await bench.deliver(outbox)
+        assert bench.sent() == ["a", "b", "c"], name
+        stats = await outbox.stats()
+        assert (stats["states"]["completed"], stats["unsent"]) == (3, 0), name
+        [kept] = await bench.store.run(do(GetAll("quarantine")))
+        assert [raw["record"][name] for raw in kept] == [value]
+
+
+async def a_queue_that_lost_its_counters_is_counted_anew(place):
+    """Readable, but wrong: as soon as a count would go below none."""
+    bench = Bench(place)
+    outbox = await bench.outbox()
+    for text in "ab":
+        await outbox.enqueue("note", {"text": text})
+    [[queue]] = await bench.store.run(do(GetAll("queues")))
+    await bench.store.run(do(Put("queues", queue | {"states": {}})))
+    await bench.deliver(outbox)
+    assert bench.sent() == ["a", "b"]
+    assert (await outbox.stats())["states"]["completed"] == 2
+
+
+async def a_damaged_gate_stops_nothing_but_what_it_stopped(place):
+    """A pause stays a pause. A server of which nobody knows any more is asked first: what it has switched off stays off."""
+    junk = {"flags": 7, "read_at": "x", "failures": None, "open_until": [], "sign_ins": "x", "since": {}}
+    for name in ("breaker:", "flags:", "session:", "breaker:https://gone.example", "odd", 5):
+        bench = Bench(place.fresh())
+        outbox = await bench.outbox()
+        await outbox.enqueue("note", {"text": "a"})
+        await bench.store.run(do(Put("gates", {"name": name} | junk)))
+        await outbox.drain(wake="wake")
+        await outbox.visit()
+        assert [row["waits"] for row in await outbox.jobs()] == ["pause"], name
+        await bench.store.run(do(Put("gates", {"name": "pause:all"} | junk)))
+        await outbox.drain()
+        assert bench.sent() == [], name
+        bench.lab.transport.flags = {"disabled": {"all": True}, "key_lifetime_ms": None}
+        await bench.store.run(do(Put("gates", {"name": name} | junk)))
+        await outbox.resume()
+        await outbox.drain()
+        assert bench.sent() == [], name
+        bench.lab.transport.flags = {"disabled": {"all": False}, "key_lifetime_ms": None}
+        await bench.lab.clock.advance(60_000)
+        await bench.deliver(outbox)
+        assert bench.sent() == ["a"], name
+        await bench.store.run(do(Put("gates", {"name": "hold:"} | junk)))
+        accepted = await outbox.enqueue("note", {"text": "b"})
+        await outbox.drain()
+        assert (await outbox.job(accepted.id))["waits"] == "sign-in"
+        await outbox.sign_in("")
+        await bench.deliver(outbox)
+        assert bench.sent() == ["a", "b"], name
+
+
+async def a_damaged_lease_is_nobodys(place):
+    """It cannot say until when it holds, so it holds nothing."""
+    bench = Bench(place)
+    outbox = await bench.outbox()
+    await outbox.enqueue("note", {"text": "a"})
+    await bench.store.run(do(Put("holders", {"name": "test:queue:notes", "until": "x"})))
+    await bench.lab.clock.advance(-60_000)  # set back: when the lock was last held is asked for
+    await bench.deliver(outbox)
+    assert bench.sent() == ["a"]
+
+
 async def what_a_newer_version_has_made_is_left_alone(place):
     """A record that nobody here can read and that a newer app made is not touched; the error says what to do."""
     bench = Bench(place)
@@ -314,6 +391,10 @@ ENGINE_PROMISES = [
     a_job_without_its_identity_is_kept_and_never_sent,
     a_damaged_body_is_set_aside_with_what_is_left_of_it,
     lost_bytes_do_not_stop_an_export,
+    a_damaged_queue_is_counted_anew_and_delivery_goes_on,
+    a_queue_that_lost_its_counters_is_counted_anew,
+    a_damaged_gate_stops_nothing_but_what_it_stopped,
+    a_damaged_lease_is_nobodys,
     what_a_newer_version_has_made_is_left_alone,
     a_submission_that_cannot_be_read_is_set_aside,
 ]

@@ -8,7 +8,7 @@ from holdfast.job import may_have_arrived
 from holdfast.lifecycle import REDRIVABLE, Reason, State
 from holdfast.storage import ABOVE_ALL, GetAll, KeyRange, Put, reading, transaction
 from holdfast.transactions.lane import promote
-from holdfast.transactions.moving import count_in, move, read_queue
+from holdfast.transactions.moving import count_in, count_out, move, read_queue
 
 if TYPE_CHECKING:
     from holdfast.ports import Millis
@@ -42,7 +42,7 @@ def _move_to(account: str, record: Record, now: Millis, *, unknown: bool) -> Ste
     before = yield from read_queue(NOBODY, record["queue"])
     if unknown:
         record = move(record, before, State.FAILED, Reason.OUTCOME_UNKNOWN, now)
-    before["states"][record["state"]] -= 1
+    count_out(before, State(record["state"]))
     yield Put("queues", before)
     queue = yield from read_queue(account, record["queue"])
     queue["last_place"] += 1

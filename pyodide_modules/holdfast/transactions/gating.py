@@ -52,7 +52,7 @@ def signed_in(account: str) -> Steps[None]:
 def look_soon(now: Millis, *, offline: bool) -> Steps[None]:
     """A wake that may mean that the network is back: breakers look again if that is likely."""
     for gate in (yield GetAll("gates")):
-        if "open_until" in gate:
+        if gate["name"].startswith(breaker_name("")):
             yield Put("gates", hurried(gate, offline=offline, now=now))
 
 
@@ -60,7 +60,7 @@ def look_soon(now: Millis, *, offline: bool) -> Steps[None]:
 def look_now(now: Millis) -> Steps[None]:
     """The network is back, or a person asks: every open breaker looks again at once."""
     for gate in (yield GetAll("gates")):
-        if "open_until" in gate:
+        if gate["name"].startswith(breaker_name("")):
             yield Put("gates", gate | {"open_until": now, "wait_ms": 0})
 
 

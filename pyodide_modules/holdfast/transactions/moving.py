@@ -33,6 +33,11 @@ def count_in(queue: Record, state: State) -> None:
     queue["states"][state] = queue["states"].get(state, 0) + 1
 
 
+def count_out(queue: Record, state: State) -> None:
+    """One job less. Below none is a count that was damaged: whoever reads it next counts anew (guard.py)."""
+    queue["states"][state] = queue["states"].get(state, 0) - 1
+
+
 def move(record: Record, queue: Record, state: State, reason: Reason | None, now: Millis) -> Record:
     """The record after a move; `queue` is counted along. The caller stores both and promotes the lane.
 
@@ -48,7 +53,7 @@ def move(record: Record, queue: Record, state: State, reason: Reason | None, now
         moved.pop("place", None)
     if state is State.PENDING and record["expires_at"] is not None:
         moved["expire_by"] = record["expires_at"]
-    queue["states"][before] -= 1
+    count_out(queue, before)
     count_in(queue, state)
     if state is State.FAILED and reason is not None:
         queue["failures"][reason] = queue["failures"].get(reason, 0) + 1

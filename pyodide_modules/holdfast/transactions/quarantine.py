@@ -9,6 +9,7 @@ from holdfast.soundness import damage_of, is_body, is_newer, saved_body, saved_r
 from holdfast.storage import ABOVE_ALL, Count, Delete, Get, GetAll, KeyRange, Put, reading, transaction
 from holdfast.transactions.lane import head_of, promote
 from holdfast.transactions.moving import read_queue
+from holdfast.upkeep import damage_of_queue, gate_anew, is_gate, is_lease, is_queue, queue_anew
 
 if TYPE_CHECKING:
     from holdfast.ports import Millis
@@ -35,6 +36,51 @@ def set_aside(job_id: Any, app_version: int, now: Millis) -> Steps[None]:
             return
         if is_newer(record, app_version):
             return
+
+
+@transaction("queues", "jobs", "quarantine", durability="strict")
+def mend_queue(key: list[Any], now: Millis) -> Steps[None]:
+    """Count a queue anew whose record cannot be read; the record is kept as it was found. Nothing if it is sound (again)."""
+    record: Record | None = yield Get("queues", key)
+    if record is None or is_queue(record):
+        return
+    yield from _keep_raw("queues", key, record, damage_of_queue(record), now)
+    account, queue = key
+    if not isinstance(account, str) or not isinstance(queue, str):
+        yield Delete("queues", key)
+        return
+    states: dict[str, int] = {}
+    last_place = 0
+    for state in STATES:
+        jobs = yield GetAll("jobs", KeyRange([account, queue, state, 0], [account, queue, state, ABOVE_ALL]), "oldest")
+        states[state] = len(jobs)
+        places = [job.get(name) for job in jobs for name in ("seq", "place")]
+        last_place = max([last_place, *(place for place in places if type(place) is int)])
+    yield Put("queues", queue_anew(record, states, last_place))
+
+
+@transaction("gates", "quarantine", durability="strict")
+def mend_gate(name: Any, now: Millis) -> Steps[None]:
+    """Put what is safe in the place of a gate that cannot be read; it is kept as it was found."""
+    record: Record | None = yield Get("gates", name)
+    if record is None or is_gate(record):
+        return
+    yield from _keep_raw("gates", name, record, [], now)
+    anew = gate_anew(record, now)
+    yield Delete("gates", name) if anew is None else Put("gates", anew)
+
+
+@transaction("holders", durability="relaxed")
+def mend_lease(name: Any) -> Steps[None]:
+    """Forget a lease that cannot be read: nobody is known to hold that lock."""
+    record: Record | None = yield Get("holders", name)
+    if record is not None and not is_lease(record):
+        yield Delete("holders", name)
+
+
+def _keep_raw(store: str, key: Any, record: Record, damaged: list[str], now: Millis) -> Steps[None]:
+    kept = {"id": f"{store} {key!r}", "found_at": now, "damaged": damaged, "record": record, "body": None}
+    yield Put("quarantine", kept)
 
 
 @reading("queues", "jobs")
@@ -78,10 +124,14 @@ def _stand_in(record: Record, now: Millis) -> Steps[Record | None]:
 def _count_anew(saved: Record) -> Steps[None]:
     """Nobody knows where a damaged record was counted."""
     own = yield from read_queue(saved["account"], saved["queue"])
+    if not is_queue(own):
+        return  # whoever reads it next counts it anew
     if saved["reason"] == Reason.UNDECODABLE:
         own["failures"][Reason.UNDECODABLE] = own["failures"].get(Reason.UNDECODABLE, 0) + 1
     yield Put("queues", own)
     for queue in (yield GetAll("queues")):
+        if not is_queue(queue):
+            continue
         states = {}
         for state in STATES:
             span = [queue["account"], queue["queue"], state]

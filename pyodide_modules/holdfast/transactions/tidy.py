@@ -10,7 +10,7 @@ from holdfast.limits import check_whole_number
 from holdfast.moments import SLACK_MS, is_over
 from holdfast.storage import ABOVE_ALL, Delete, Get, GetAll, KeyRange, Put, transaction
 from holdfast.transactions.lane import promote
-from holdfast.transactions.moving import move, read_queue, store
+from holdfast.transactions.moving import count_out, move, read_queue, store
 
 if TYPE_CHECKING:
     from holdfast.ports import Millis
@@ -204,7 +204,7 @@ def wipe_finished(account: str) -> Steps[int]:
 
 def _delete(record: Record) -> Steps[None]:
     queue = yield from read_queue(record["account"], record["queue"])
-    queue["states"][record["state"]] -= 1
+    count_out(queue, State(record["state"]))
     yield Put("queues", queue)
     yield Delete("jobs", record["id"])
     yield Delete("quarantine", record["id"])
