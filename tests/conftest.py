@@ -129,7 +129,7 @@ def _launcher(
         shutil.rmtree(device.profile, ignore_errors=True)
 
 
-def _visit(folder: Path, build: Path, port: int, start: Callable[[Path], Any]) -> Path:
+def visited_profile(folder: Path, build: Path, port: int, start: Callable[[Path], Any]) -> Path:
     """A profile that has been to a server of its own, on which nobody signs in: the same in whatever order tests run."""
     with Server(folder / "data", build, port=port) as server:
         device = Device(folder / "profile", start, Watch())
@@ -141,14 +141,14 @@ def _visit(folder: Path, build: Path, port: int, start: Callable[[Path], Any]) -
 
 @pytest.fixture(scope="session")
 def _visited_chromium(tmp_path_factory, build, port, playwright: Playwright) -> Path:
-    return _visit(
+    return visited_profile(
         tmp_path_factory.mktemp("chromium"), build, port, lambda folder: launch_chromium(playwright, folder, ())
     )
 
 
 @pytest.fixture(scope="session")
 def _visited_firefox(tmp_path_factory, build, port, playwright: Playwright) -> Path:
-    return _visit(
+    return visited_profile(
         tmp_path_factory.mktemp("firefox"), build, port, lambda folder: launch_firefox(playwright, folder, {})
     )
 

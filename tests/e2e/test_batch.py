@@ -2,9 +2,10 @@
 
 import pytest
 
+from tests.conftest import visited_profile
+from tests.support.browsers import launch_chromium
 from tests.support.inspections import expect_delivered, on_device, wait_until_sent
-from tests.support.relay import INSPECTIONS, Relay
-from tests.support.server import Server, free_port
+from tests.support.relay import INSPECTIONS
 
 pytestmark = pytest.mark.browser
 
@@ -19,17 +20,22 @@ ENQUEUE = """async (sites) => {
 SITES = [f"Lock {number}" for number in range(30)]
 
 
-@pytest.fixture
-def relay(tmp_path, batching_build, port):
-    """The real server with the app whose inspections go together, behind a network that can misbehave."""
-    with Server(tmp_path / "data", batching_build, port=free_port()) as server, Relay(port, server) as relay:
-        yield relay
+@pytest.fixture(scope="module")
+def build(batching_build):
+    """The app whose inspections go together, in place of the usual one."""
+    return batching_build
+
+
+@pytest.fixture(scope="module")
+def _visited_chromium(tmp_path_factory, build, port, playwright):
+    folder = tmp_path_factory.mktemp("chromium")
+    return visited_profile(folder, build, port, lambda profile: launch_chromium(playwright, profile, ()))
 
 
 @pytest.fixture
 def page(relay, chromium):
     """A tab in which thirty inspections wait."""
-    page = chromium().open(relay.url)
+    page = chromium(visited=True).open(relay.url)
     page.evaluate(PAUSE)
     page.evaluate(ENQUEUE, SITES)
     return page
