@@ -3,6 +3,7 @@
  * build. Also makes the snapshot. Who may start it, and when, stands in interpreter.js (page) and boot.js (worker).
  */
 import config from "./config.js";
+import "./sending.js";
 import "./transactions.js";
 import createPyodideModule from "./pyodide.asm.mjs";
 import { loadPyodide, version } from "./pyodide.mjs";

@@ -1,4 +1,4 @@
-"""The network as the `Transport` port: XMLHttpRequest in a page, which tells of upload progress, `fetch` in a worker."""
+"""The network as the `Transport` port: `fetch`; in a page XMLHttpRequest for files, since that tells of upload progress."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class BrowserTransport:
 
     async def send(self, request: Request, progress: Callable[[int, int], None]) -> Answer:
         """One attempt; cancelling the task aborts it."""
-        if hasattr(js, "XMLHttpRequest"):
+        if request.parts and hasattr(js, "XMLHttpRequest"):
             return await _send_by_xhr(request, progress)
         return await _send_by_fetch(request)
 
@@ -87,7 +87,7 @@ async def _send_by_xhr(request: Request, progress: Callable[[int, int], None]) -
     xhr.timeout = request.timeout_ms
     for name, value in _headers(request).items():
         xhr.setRequestHeader(name, value)
-    xhr.send(_body(request))
+    xhr.send(_form(request))
     try:
         return await answered
     finally:
@@ -101,24 +101,27 @@ async def _send_by_xhr(request: Request, progress: Callable[[int, int], None]) -
 
 
 async def _send_by_fetch(request: Request) -> Answer:
-    controller = js.AbortController.new()
-    options = {
+    asked = {
+        "url": request.url,
+        "timeout_ms": request.timeout_ms,
+        "limit": request.answer_limit,
+        "told": TOLD,
         "method": request.method,
         "headers": _headers(request),
         "credentials": "same-origin",
         "cache": "no-store",
     }
+    if request.parts:
+        sent = js.holdfastSending.send(json.dumps(asked), _form(request))
+    else:
+        sent = js.holdfastSending.send(json.dumps(asked | {"body": json.dumps(request.payload)}))
     try:
-        async with asyncio.timeout(request.timeout_ms / 1_000):
-            response = await _fetch(request.url, options, body=_body(request), signal=controller.signal)
-            headers = {name: value for name in TOLD if (value := response.headers.get(name))}
-            return Answer(int(response.status), headers, str(await response.text())[: request.answer_limit])
-    except JsException:
-        return Answer(failure="network")
-    except TimeoutError:
-        return Answer(failure="timeout")
+        found = json.loads(await sent.answer)
     finally:
-        controller.abort()
+        sent.stop()
+    if "failure" in found:
+        return Answer(failure=found["failure"])
+    return Answer(found["status"], {name: value for name, value in found["headers"].items() if value}, found["body"])
 
 
 async def _fetch(url: str, options: dict[str, Any], **handles: Any) -> Any:
@@ -133,9 +136,7 @@ def _headers(request: Request) -> dict[str, str]:
     return request.headers if request.parts else {**request.headers, "Content-Type": "application/json"}
 
 
-def _body(request: Request) -> Any:
-    if not request.parts:
-        return json.dumps(request.payload)
+def _form(request: Request) -> Any:
     form = js.FormData.new()
     fields = request.payload if isinstance(request.payload, dict) else {"payload": request.payload}
     for name, value in fields.items():
