@@ -65,6 +65,8 @@ def is_gate(record: Record) -> bool:
             return _is_number(record.get("read_at")) and _are_flags(record.get("flags"))
         case "session":
             return _is_number(record.get("sign_ins"))
+        case "one by one":
+            return _is_number(record.get("since"))
     return True
 
 

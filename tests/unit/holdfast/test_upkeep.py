@@ -15,6 +15,7 @@ from holdfast.gates import (
     hold_name,
     hurried,
     looked_at,
+    one_by_one_name,
     opened,
     pause_name,
 )
@@ -43,9 +44,13 @@ def test_what_is_made_of_any_queue_is_sound(changed: dict[str, Any], absent: set
 
 
 @given(
-    st.sampled_from(["breaker:", "breaker:https://a.example", "flags:", "session:ann", "hold:ann", "pause:all", "x"]),
+    st.sampled_from(
+        ["breaker:", "breaker:https://a.example", "flags:", "session:ann", "hold:ann", "pause:all", "one by one:", "x"]
+    ),
     st.dictionaries(
-        st.sampled_from(["failures", "offline", "opened_at", "open_until", "wait_ms", "looking", "flags", "sign_ins"]),
+        st.sampled_from(
+            ["failures", "offline", "opened_at", "open_until", "wait_ms", "looking", "flags", "sign_ins", "since"]
+        ),
         values,
     ),
 )
@@ -61,6 +66,7 @@ def test_what_is_made_of_any_gate_is_sound(name: str, fields: dict[str, Any]) ->
         gates.shut_until(origin, "notes", "note", NOW)
         gates.wants_look(origin, NOW)
         gates.key_lifetime_ms(origin)
+        gates.takes_one(origin, NOW)
     gates.sign_ins("ann")
     assert gates.held("ann") == (name == "hold:ann")
     assert gates.paused("notes", "note") == (name == "pause:all")
@@ -83,6 +89,7 @@ def test_what_the_engine_stores_is_sound() -> None:
     assert is_gate({"name": flags_name(""), "flags": flags, "read_at": NOW})
     assert is_gate({"name": hold_name(""), "since": NOW})
     assert is_gate({"name": pause_name(None, None), "since": NOW})
+    assert is_gate({"name": one_by_one_name(""), "since": NOW})
 
 
 async def test_what_a_drain_leaves_is_sound() -> None:
