@@ -98,7 +98,10 @@ class Intake:
         """Without those that another context has stored meanwhile; under the ids that they will have."""
         found = []
         for waiting in left:
-            draft, is_new = await self._outbox.ports.store.run(look_up(waiting.draft))
+            try:
+                draft, is_new = await self._outbox.ports.store.run(look_up(waiting.draft))
+            except StorageError:
+                draft, is_new = waiting.draft, True  # whoever comes after it in its lane must not overtake it
             if is_new:
                 found.append(replace(waiting, draft=draft))
         return found

@@ -89,6 +89,8 @@ class Memo:
     def delete(self, write: Delete) -> None:
         """A record was deleted, or a range of them."""
         store, query = write.store, write.query
+        if self._schema[store].opaque:
+            return  # nothing is remembered of it
         self._firsts.pop(store, None)
         self._lists.pop(store, None)
         if isinstance(query, KeyRange):

@@ -486,12 +486,16 @@ class Outbox(Registry):
         """Send every failed job once more, or those with one reason; returns their ids.
 
         Left out are jobs that may have been done already and that the server can no longer tell from new ones: those
-        are retried one by one, knowingly.
+        are retried one by one, knowingly. So are those that cannot go, such as one too damaged; `retry` says why.
         """
         rows = await self.jobs(state=State.FAILED, reason=reason, limit=REDRIVE_LIMIT)
-        again = [row["id"] for row in reversed(rows) if row["reason"] != Reason.OUTCOME_UNKNOWN]
-        for job_id in again:
-            await self.retry(job_id)
+        again = []
+        for row in reversed(rows):
+            if row["reason"] == Reason.OUTCOME_UNKNOWN:
+                continue
+            with suppress(ActionRefusedError, JobNotFoundError):
+                await self.retry(row["id"])
+                again.append(row["id"])
         return again
 
     async def pause(self, *, queue: str | None = None, type_: str | None = None) -> None:

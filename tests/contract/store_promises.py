@@ -84,6 +84,29 @@ async def what_is_not_there_is_none(place):
     assert await store.run(look(*requests, Count("things"), Get("blobs", [1, 0]))) == [None, None, [], [], 0, None]
 
 
+async def the_last_write_counts(place):
+    """In one transaction, whatever lies between two writes of one record; a delete too."""
+    store = place.open(SCHEMA)
+    pair = {"left": 1, "right": 1}
+    other = {"left": 1, "right": 2}
+    await store.run(do(Put("pairs", pair | {"n": 1}), Delete("pairs", [1, 1]), Put("pairs", pair | {"n": 2})))
+    assert await one(store, Get("pairs", [1, 1])) == pair | {"n": 2}
+    every = Delete("pairs", KeyRange([1], [1, ABOVE_ALL]))
+    await store.run(
+        do(Put("pairs", other), Put("pairs", pair), every, Put("pairs", pair | {"n": 3}), Put("pairs", other))
+    )
+    assert await one(store, GetAll("pairs")) == [pair | {"n": 3}, other]
+    await store.run(
+        do(Put("pairs", pair), Put("pairs", other), Delete("pairs", [1, 1]), Put("pairs", other | {"n": 4}))
+    )
+    assert await one(store, GetAll("pairs")) == [other | {"n": 4}]
+    again = Put("blobs", place.handle(b"b"), 1)
+    await store.run(do(Put("blobs", place.handle(b"a"), 1), Delete("blobs", 1), again))
+    assert await place.read(await one(store, Get("blobs", 1))) == b"b"
+    found = await store.run(do(Delete("blobs", 1), again, Get("blobs", 1)))
+    assert await place.read(found[-1]) == b"b"
+
+
 async def nothing_is_stored_if_the_steps_raise(place):
     """All of it or none, and the error comes out as it is."""
 
@@ -509,6 +532,7 @@ async def a_deleted_database_begins_anew(place):
 PROMISES = [
     what_was_stored_is_there_for_the_next_transaction,
     what_is_not_there_is_none,
+    the_last_write_counts,
     nothing_is_stored_if_the_steps_raise,
     nothing_is_stored_if_the_steps_raise_at_once,
     transactions_do_not_interleave,

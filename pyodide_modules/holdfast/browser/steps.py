@@ -101,6 +101,7 @@ class _Driver:
         self._asked: list[Read] = []
         """What the database was asked for; the steps wait for the last one, unless they have not begun."""
         self._begun = False
+        self._places = itertools.count()
         self._message: dict[Any, str] = {}
         """The requests of the next message, in order, as JSON. A record's key, where it may be written over until then."""
         self._handles: list[Any] = []
@@ -175,10 +176,11 @@ class _Driver:
         if self._schema[request.store].unique:
             self._add(f'["put",{store},{text}]')
         else:
+            self._message.pop(key, None)  # it goes where the later one stands: a delete may lie between
             self._message[key] = f'["put",{store},{text}]'
 
     def _add(self, request: str) -> None:
-        self._message[len(self._message)] = request
+        self._message[next(self._places)] = request
 
     def _ask(self, *reads: Read) -> str:
         """A message with all writes so far, and these reads."""

@@ -112,7 +112,9 @@ def _settled(  # noqa: C901, PLR0911  (a table of verdicts, one line each)
     outcome = attempt.outcome
     base = record | {"said": outcome.said, "crashes": 0}
     if outcome.answered:
-        base |= {"no_receipts": 0, "unknown_since": _unknown_since(record, attempt.outcome)}
+        base |= {"no_receipts": 0, "unknown_since": _unknown_since(record, outcome)}
+    elif isinstance(outcome.verdict, Alone) and outcome.verdict.refused:
+        base |= {"unknown_since": _unknown_since(record, outcome)}  # nobody there has looked into it
     match outcome.verdict:
         case Delivered():
             return move(base, queue, State.COMPLETED, None, now)

@@ -257,6 +257,20 @@ async def test_a_server_without_batches_is_not_asked_again_for_an_hour(status: i
     assert answer_to_many is not None
 
 
+async def test_a_server_without_batches_has_looked_into_none_of_them() -> None:
+    """Whatever becomes of the first one then, the others can be edited: they have certainly not been done."""
+    device = Device()
+    outbox = await waiting(device, *"ab")
+    device.network.answer_to_many = lambda _request: Answer(404, {}, "")
+    device.network.answer = lambda _request: Answer(failure="network")
+    await outbox.resume()
+    await outbox.drain()
+    assert sent(device) == ["ab", "a"]
+    assert device.record("a")["unknown_since"] is not None
+    assert device.record("b")["unknown_since"] is None
+    await outbox.edit("b", {"text": "c"})
+
+
 async def test_a_path_that_takes_no_part_in_batches_goes_by_itself() -> None:
     """Its 404 speaks of the batch, not of the job; nothing behind it has been run."""
     device = Device()

@@ -236,8 +236,12 @@ class FullStore(MemoryStore):
         super().__init__()
         self.full: tuple[str, ...] = ("attachments",)
         self.refused = 0
+        self.unreadable = False
+        """Nobody can look up what is there already."""
 
     async def run(self, transaction: Transaction[Any]) -> Any:
+        if self.unreadable and transaction.name == "look_up":
+            raise StorageClosedError("The connection was lost.")
         return await super().run(replace(transaction, start=lambda: self._refuse(transaction)))
 
     def _refuse(self, transaction: Transaction[Any]) -> Steps[Any]:
@@ -320,6 +324,20 @@ async def test_what_finds_no_room_holds_up_its_own_lane_and_nothing_else() -> No
     assert device.end("e5") == ("failed", "unknown_type")
     assert await device.inbox.count() == 0
     check_laws(store)
+
+
+async def test_what_finds_no_room_is_not_overtaken_because_it_could_not_be_looked_up() -> None:
+    """The look for it fails too; what is saved next in its lane joins it in the inbox all the same."""
+    device, store = full_device()
+    device.inbox.add(entry("e1", "big", type="photo", files=[PHOTO]))
+    outbox = await device.context()
+    store.unreadable = True
+    second = await outbox.enqueue("photo", {"text": "second"})
+    store.unreadable = False
+    assert [entry.id for entry in await device.inbox.entries(9)] == ["e1", second.id]
+    store.full = ()
+    await device.deliver_all(outbox)
+    assert device.sent() == ["big", "second"]
 
 
 async def test_room_that_comes_by_itself_is_found_without_a_wake() -> None:

@@ -55,6 +55,24 @@ async def test_counters_survive_restart_and_failures_are_counted_by_reason() -> 
     assert device.sent() == ["a", "b", "a", "b"]
 
 
+async def test_all_that_failed_goes_again_whatever_cannot() -> None:
+    """One of them was cancelled in another tab meanwhile, which is no reason to leave the rest behind."""
+    device = Device()
+    device.network.answer = answer_with(422)
+    outbox = await device.context()
+    first, second, third = [(await outbox.enqueue("note", {"text": text})).id for text in "abc"]
+    await device.deliver_all(outbox)
+    retry = outbox.retry
+
+    async def other_tab_was_first(job_id: str) -> object:
+        if job_id == second:
+            await outbox.cancel(second)
+        return await retry(job_id)
+
+    outbox.retry = other_tab_was_first  # type: ignore[method-assign, assignment]
+    assert await outbox.retry_all() == [first, third]
+
+
 async def test_a_pause_is_stored_and_holds_in_every_context() -> None:
     """Of one type or one queue: the others go on, after a restart too, until somebody resumes it."""
     device = Device()
