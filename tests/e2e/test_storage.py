@@ -11,10 +11,20 @@ from tests.support.browsers import (
     ELSEWHERE,
     RESOLVE_ELSEWHERE,
     failed_page,
+    forget_script,
     wait_until_offline_capable,
     wait_until_ready,
 )
-from tests.support.inspections import Inspection, expect_saved, fill, on_device, save, submit, wait_for_received
+from tests.support.inspections import (
+    Inspection,
+    expect_saved,
+    fill,
+    on_device,
+    save,
+    save_button,
+    submit,
+    wait_for_received,
+)
 from tests.support.screens import actions, banners, entry, pill, turn_to
 from tests.support.server import Server, free_port
 
@@ -213,6 +223,29 @@ def test_what_finds_no_room_in_the_queue_is_shown_and_the_rest_goes_on(server, c
     items = wait_for_received(server, 2)
     assert [(item["site"], len(item["photos"])) for item in items] == [("Lock 1", 0), ("Lock 3", 1)]
     expect(page.locator("#count")).to_have_text("All received", timeout=30_000)
+
+
+def test_a_full_device_refuses_the_forms_own_post_in_words(relay, chromium):
+    """Only the worker is there to take the form, and finds no room: a page says so, and the form still has everything."""
+    device = chromium(visited=True)
+    page = device.open(relay.url)
+    forget_script(page, "shim.js")
+    relay.missing("GET", "/shim.js")
+    page = device.open(relay.url)
+    fill(page, Inspection(site="Lock 7", notes="Water."))
+    expect(page.locator("#draft")).to_contain_text("Draft kept")
+    [worker] = device.context.service_workers
+    worker.evaluate(FULL)
+    worker.evaluate("() => { full = 'for good'; }")
+    with page.expect_response(lambda response: response.url.endswith("/submit")) as posted:
+        save_button(page).click()
+    assert (posted.value.status, posted.value.from_service_worker) == (507, True)
+    expect(page.get_by_role("heading", name="Not saved")).to_be_visible()
+    expect(page.locator("body")).to_contain_text("This device is out of space.")
+    page.go_back()
+    expect(page.locator("#site")).to_have_value("Lock 7")
+    expect(page.locator("#notes")).to_have_value("Water.")
+    assert on_device(page) == []
 
 
 def test_what_has_waited_for_three_days_is_warned_about(server, chromium):
