@@ -4,7 +4,7 @@
  *
  * @typedef {{where: "device" | "server", title: string, payload: any, photos: number}} Arrival
  */
-import holdfast from "./holdfast.js";
+import * as stored from "./stored.js";
 
 const inbox = globalThis.holdfastInbox;
 const said = new URLSearchParams(location.search);
@@ -24,20 +24,13 @@ const gist = (/** @type {any} */ { site, inspected_on, severity, notes, checklis
   return JSON.stringify([...[site, inspected_on, severity, notes].map(text), ...ticked.map(text).sort(), photos]);
 };
 
-const python = () =>
-  new Promise((resolve) => {
-    if (holdfast.python !== "starting") resolve(null);
-    else holdfast.addEventListener("python", resolve, { once: true });
-  });
-
-/** @returns {Promise<Arrival | null>} */
-const onDevice = async (/** @type {string} */ id) => {
+/** What this device has under that id, taken in or not; it needs no Python. @returns {Promise<Arrival | null>} */
+export const onDevice = async (/** @type {string} */ id) => {
   const [entries, account = ""] = await Promise.all([inbox.list(), inbox.get("account")]);
   const entry = entries.find((each) => each.id === id && each.account === account);
   if (entry) return arrived("device", entry.payload ?? payloadOf(entry.fields ?? []), entry.files.length);
-  await python(); // it may have been taken in already, of which Python knows
-  const job = await holdfast.job(id);
-  return job && arrived("device", job.payload, job.attachments.length);
+  const job = await stored.job(id);
+  return job?.account === account ? arrived("device", job.payload ?? {}, job.attachments.length) : null;
 };
 
 /** @returns {Promise<Arrival | null>} */

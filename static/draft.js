@@ -4,11 +4,14 @@
  * up by whoever typed it.
  *
  * @typedef {import("./form.js").Content & {
- *   kept_at?: number, edits?: string, title?: string, typed?: boolean, aside?: Draft[],
- * }} Draft `edits` and `title` are of the job that it replaces; `typed`: it is more than that job as it was; `aside`: the
- *   drafts that come back after it, the next one last.
+ *   id?: string, key?: string, sent?: boolean, kept_at?: number, edits?: string, title?: string, typed?: boolean,
+ * }} Draft `id` and `key` are of the job that it becomes; `sent`: a tab ended in the middle of saving it; `edits` and
+ *   `title` are of the job that it replaces; `typed`: it is more than that job as it was.
+ *
+ * @typedef {Draft & {aside?: Draft[], sending?: Draft[]}} Kept what is stored for a tab: what is in its form; `aside`: the
+ *   drafts that come back after it, the next one last; `sending`: what is being saved, as it was at the tap.
  */
-import { arrival, isOf } from "./arrival.js";
+import { arrival, isOf, onDevice } from "./arrival.js";
 import { blank, clear, content, edited, form, isEmpty, minus, put } from "./form.js";
 
 const TYPE = "inspection.create";
@@ -24,14 +27,18 @@ const asideLine = /** @type {HTMLElement} */ (document.getElementById("aside"));
 
 /** Where this tab keeps its draft; empty until that is settled. Each tab has a draft of its own: two never write over each other. */
 let name = "";
-const submitting = () => `draft:ids:${name}`;
 /** Someone has typed in this form. */
 let typed = false;
+/** A tab ended in the middle of saving what is in this form: unchanged it is the same job, changed it is another. */
+let sent = false;
 /** Drafts that wait for this form to be saved or given up. @type {Draft[]} */
 let aside = [];
+/** What is being saved, as it was at the tap. @type {Draft[]} */
+let sending = [];
 /** Whose turn at this device it is: what was read for somebody else is not shown any more. */
 let turn = 0;
 let timer = 0;
+let keeping = 0;
 
 // ── keeping ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -42,36 +49,47 @@ const clock = (/** @type {number} */ at) => {
   return `${when.getDate()} ${when.toLocaleString("en", { month: "short" })} ${time}`;
 };
 
-/** @returns {Draft} */
-const now = () => ({ ...content(), kept_at: Date.now(), edits: form.dataset.edits, title: edited(), typed });
+const newIds = () => form.dispatchEvent(new Event("holdfast:new-ids", { bubbles: true }));
 
+/** @returns {Draft} */
+const now = () => ({
+  ...content(), id: form.dataset.jobId ?? inbox.uuid(), key: form.dataset.jobKey ?? inbox.uuid(), sent,
+  kept_at: Date.now(), edits: form.dataset.edits, title: edited(), typed,
+});
+
+/** Store all that this tab has. Says whether it is stored. */
 const keep = async () => {
   clearTimeout(timer);
   timer = 0;
-  if (!name) return;
+  if (!name) return false;
   const draft = now();
+  const ours = ++keeping;
+  const isNothing = !typed && draft.edits === undefined && aside.length + sending.length === 0;
   try {
-    await inbox.set(name, { ...draft, aside });
-    if (draft.typed) draftLine.textContent = `Draft kept ${clock(/** @type {number} */ (draft.kept_at))}.`;
+    await inbox.set(name, isNothing ? undefined : { ...draft, aside, sending });
+    if (draft.typed && ours === keeping) draftLine.textContent = `Draft kept ${clock(/** @type {number} */ (draft.kept_at))}.`;
+    return true;
   } catch {
-    draftLine.textContent = "The draft could not be kept: save before you close this tab.";
+    if (!isNothing) draftLine.textContent = "The draft could not be kept: save before you close this tab.";
+    return false;
   }
 };
 
 const keepSoon = () => {
   typed = true;
+  if (sent) newIds();
+  sent = false;
   clearTimeout(timer);
   timer = setTimeout(keep, PAUSE_MS);
 };
 
-/** The form is fresh, and nothing is kept for this tab. */
+/** The form is fresh, and nothing is kept of it. */
 const forget = () => {
-  clearTimeout(timer);
-  timer = 0;
   typed = false;
+  sent = false;
   draftLine.textContent = "";
   clear();
-  if (name) inbox.set(name, undefined).catch(() => {});
+  return keep();
 };
 
 form.addEventListener("input", keepSoon);
@@ -92,10 +110,18 @@ const inTurn = (/** @type {() => any} */ work, theirs = turn) => {
 
 const showAside = () => (asideLine.hidden = aside.length === 0);
 
+/** What the form holds is this draft: it becomes the job that the draft was to become. */
+const own = (/** @type {Partial<Draft>} */ { id, key, sent: before = false }) => {
+  form.dataset.jobId = id ?? form.dataset.jobId ?? inbox.uuid();
+  form.dataset.jobKey = key ?? form.dataset.jobKey ?? inbox.uuid();
+  sent = before;
+};
+
 /** Let the form hold this draft. */
 const open = async (/** @type {Draft} */ draft) => {
   clear();
   await Promise.resolve();
+  own(draft);
   typed = draft.typed ?? false;
   draftLine.textContent = "";
   showAside();
@@ -105,34 +131,58 @@ const open = async (/** @type {Draft} */ draft) => {
 
 /** This form is done with: what was put aside for it comes back, else it is a fresh one. Says whether something came back. */
 const next = async () => {
-  if (name) inbox.set(submitting(), undefined).catch(() => {});
   const back = aside.pop();
   showAside();
   if (back) await open(back);
-  else forget();
+  else await forget();
   return back !== undefined;
 };
 
 const isWorthKeeping = () => typed && (form.dataset.edits !== undefined || !isEmpty(minus(content(), blank())));
 
-const isSame = (/** @type {Draft} */ one, /** @type {Draft} */ other) => isEmpty(minus(one, other)) && isEmpty(minus(other, one));
+/** What of a draft came after it was saved: one draft or none. @returns {Draft[]} */
+const since = (/** @type {import("./form.js").Content} */ draft, /** @type {import("./form.js").Content} */ saved) => {
+  const rest = minus(draft, saved);
+  if (isEmpty(rest)) return [];
+  const items = blank().fields.filter(([field]) => field === "checklist_items");
+  return [{ fields: [...items, ...rest.fields], files: rest.files, typed: true }];
+};
 
 /**
- * This was saved: take it out of the form, and nothing else. Resolves to what the form holds now: "since", what was typed
- * after the tap; "before", what had been put aside; or "".
+ * This was saved: take it out of the form or of what was put aside, and nothing else. Resolves to what the form holds now:
+ * "since", what was typed after the tap; "before", what had been put aside; or "".
  * @param {{submission?: string} & Draft} saved the form's job id at the tap, and what it held
  */
 export const settle = ({ submission, ...saved }) =>
   inTurn(async () => {
-    aside = aside.filter((draft) => !isSame(draft, saved));
-    if ((form.dataset.jobId ?? "") !== (submission ?? "")) return ""; // the form is another one by now
-    const since = minus(content(), saved);
-    if (isEmpty(since)) return (await next()) ? "before" : "";
-    if (name) inbox.set(submitting(), undefined).catch(() => {});
-    const items = blank().fields.filter(([field]) => field === "checklist_items");
-    await open({ fields: [...items, ...since.fields], files: since.files, typed: true });
+    sending = sending.filter(({ id }) => id !== submission);
+    aside = aside.flatMap((draft) => (draft.id === submission ? since(draft, saved) : [draft]));
+    showAside();
+    if (form.dataset.jobId !== submission) {
+      await keep(); // the form is another one by now
+      return "";
+    }
+    const [rest] = since(content(), saved);
+    if (!rest) return (await next()) ? "before" : "";
+    await open(rest);
     return "since";
   });
+
+form.addEventListener("holdfast:sending", (event) => {
+  const { submission, ...saved } = /** @type {CustomEvent} */ (event).detail;
+  typed = true;
+  sent = false; // what is typed from here on comes after this job
+  sending = [...sending.filter(({ id }) => id !== submission), { ...saved, id: submission, typed: true }];
+  keep();
+});
+for (const event of ["holdfast:refused", "holdfast:unsaved"])
+  form.addEventListener(event, (told) => {
+    const { submission } = /** @type {CustomEvent} */ (told).detail;
+    sending = sending.filter(({ id }) => id !== submission);
+    keep();
+  });
+// The listener is missing: the browser posts the form and leaves.
+addEventListener("submit", (event) => event.target === form && !event.defaultPrevented && keep());
 
 // Python hands a job over for editing in this way; what is in the form waits until that is done.
 form.addEventListener("app:fill", (event) => {
@@ -154,6 +204,7 @@ document.querySelector('[data-do="stop-editing"]')?.addEventListener("click", ()
 form.addEventListener("app:wipe", () => {
   turn += 1;
   aside = [];
+  sending = [];
   showAside();
   forget();
 });
@@ -175,9 +226,8 @@ const left = async () => {
   return drafts.sort((one, other) => kept_at.get(other) - kept_at.get(one));
 };
 
-/** This tab's own name, as before it was loaded anew; else that of a draft left behind, else a new one. */
-const named = async () => {
-  const before = sessionStorage.getItem(TAB);
+/** A name for this tab: as before it was loaded anew; else that of a draft left behind, else a new one. */
+const named = async (/** @type {string | null} */ before) => {
   // The page that was here lets go in its own time; in the copy of a tab that is still open the wait is in vain.
   if (before && (await hold(before, { signal: AbortSignal.timeout(RELEASE_MS) }))) return before;
   for (const draft of await left()) if (await hold(draft, { ifAvailable: true })) return draft;
@@ -186,67 +236,82 @@ const named = async () => {
   return fresh;
 };
 
+/** What was kept for a tab, draft by draft, the next one last; what was saved after all is not among them. */
+const apart = async (/** @type {Kept} */ { aside: waiting = [], sending: tapped = [], ...draft }) => {
+  const rest = (/** @type {Draft} */ each) => {
+    const saved = tapped.find(({ id }) => id === each.id);
+    return saved ? since(each, saved) : [each];
+  };
+  const here = await Promise.all(tapped.map(({ id }) => onDevice(/** @type {string} */ (id)).catch(() => null)));
+  const unsaved = tapped.filter((_, place) => !here[place]).map((each) => ({ ...each, sent: true }));
+  const shown = draft.typed !== false || draft.edits !== undefined ? rest(draft) : [];
+  return [...waiting.flatMap(rest), ...shown, ...unsaved];
+};
+
 /** What was typed early and the draft are two answers to one question. */
 const clash = (/** @type {Draft} */ early, /** @type {Draft} */ kept) => {
   const written = new Map(early.fields.filter(([field]) => field === "site" || field === "notes"));
   return kept.fields.some(([field, value]) => written.has(field) && !written.get(field)?.includes(value));
 };
 
-/** Bring a draft back into a form in which someone may have typed already: theirs stays, and where both cannot, the draft waits. */
-const restore = async (/** @type {Draft} */ kept, /** @type {import("./form.js").Content} */ early) => {
-  aside.unshift(...(kept.aside ?? []));
-  if (form.dataset.edits !== undefined || clash(early, kept)) aside.push(kept);
+/** Bring the next draft back into a form in which someone may have typed already: theirs stays, and where both cannot, the draft waits. */
+const restore = async () => {
+  const early = minus(content(), blank());
+  typed ||= !isEmpty(early);
+  const kept = aside.at(-1);
   showAside();
-  if (aside.includes(kept)) return;
+  if (!kept || form.dataset.edits !== undefined || clash(early, kept)) return;
+  aside.pop();
+  showAside();
+  own(isEmpty(minus(early, kept)) && !sending.length ? kept : {});
+  kept.id = form.dataset.jobId;
   const isItem = (/** @type {[string, any]} */ [field]) => field.startsWith("checklist");
   const answered = new Set(early.fields.map(([field]) => field));
   const answers = kept.fields.filter((pair) => !isItem(pair) && !answered.has(pair[0]));
   const items = [...kept.fields, ...early.fields].filter(isItem);
   typed ||= kept.typed ?? true;
   await put({ ...kept, fields: [...answers, ...items], files: [...kept.files, ...minus(early, kept).files] });
-  if (typed) draftLine.textContent = `Draft kept ${clock(kept.kept_at ?? 0)}.`;
+  if (typed) draftLine.textContent = `Draft kept ${clock(kept.kept_at ?? Date.now())}.`;
 };
 
-/** What comes back after a draft. @returns {Draft | undefined} */
-const afterIt = (/** @type {Draft} */ { aside: waiting = [] }) => {
-  const back = waiting.at(-1);
-  return back && { ...back, aside: waiting.slice(0, -1) };
+/** Take in what was kept under another name, which is ours by now: it comes back after what is in the form. */
+const takeIn = async (/** @type {string} */ other, /** @type {number} */ theirs) => {
+  const kept = await inbox.get(other);
+  if (!kept) return;
+  const drafts = await apart(kept);
+  await inTurn(async () => {
+    const known = new Set([form.dataset.jobId, ...aside.map(({ id }) => id)]); // a tab may have ended in the middle of this
+    aside.unshift(...drafts.filter(({ id }) => !id || !known.has(id)));
+    showAside();
+    if (!(await keep())) return;
+    await inbox.set(other, undefined);
+    if (typed || form.dataset.edits !== undefined) return;
+    await restore();
+    await keep();
+  }, theirs);
 };
-
-const newIds = () => form.dispatchEvent(new Event("holdfast:new-ids", { bubbles: true }));
 
 const begin = async () => {
   const theirs = turn;
   form.dataset.account = (await inbox.get("account")) ?? "";
-  const draft = await named();
+  const before = sessionStorage.getItem(TAB);
+  const draft = await named(before);
   sessionStorage.setItem(TAB, draft);
-  const [before, ids, came] = await Promise.all([inbox.get(draft), inbox.get(`draft:ids:${draft}`), arrival]);
+  const stored = await inbox.get(draft);
+  const drafts = stored ? await apart(stored) : [];
+  const kept = drafts.at(-1);
+  if (theirs === turn) aside.unshift(...drafts);
+  name = draft; // from here on all is kept, what has just been read too
+  if (timer || sending.length) await keep();
+  await inTurn(restore, theirs);
+  await keep();
   // A form's own POST was taken and brought us back here: that draft is done with, and what waited for it is next.
-  const kept = came && before && isOf(came, before) ? afterIt(before) : before;
-  await inTurn(async () => {
-    const early = minus(content(), blank());
-    typed ||= !isEmpty(early);
-    if (!kept) return;
-    const isChanged = !isEmpty(minus(early, kept));
-    await restore(kept, early);
-    if (!ids || isChanged || kept !== before) return;
-    // The tab ended in the middle of saving. Sent again as it is, it is the same job; changed, it is another.
-    form.dataset.jobId = ids.id;
-    form.dataset.jobKey = ids.key;
-    form.addEventListener("input", newIds, { once: true });
-  }, theirs);
-  name = draft;
-  if (typed) await keep();
-  else if (before && !kept) forget();
+  arrival.then((came) => came && kept && isOf(came, kept) && settle({ submission: kept.id, ...kept }));
+  if (draft === before || !navigator.locks) return;
+  // Nobody else brings back what tabs that are gone have left, nor what this one had, should its page of before be slow to go.
+  for (const other of await left()) if (other !== draft && (await hold(other, { ifAvailable: true }))) await takeIn(other, theirs);
+  const [navigation] = /** @type {PerformanceNavigationTiming[]} */ (performance.getEntriesByType("navigation"));
+  if (before && navigation?.type === "reload" && (await hold(before, {}))) await takeIn(before, theirs);
 };
-
-addEventListener("submit", ({ target }) => {
-  if (target !== form || !name || form.dataset.edits) return;
-  if (!form.dataset.jobId) return void keep(); // the listener is missing: the browser posts the form and leaves
-  form.removeEventListener("input", newIds); // what is typed from here on comes after this job
-  inbox.set(submitting(), { id: form.dataset.jobId, key: form.dataset.jobKey }).catch(() => {});
-}, { capture: true });
-for (const event of ["holdfast:refused", "holdfast:unsaved"])
-  form.addEventListener(event, () => name && inbox.set(submitting(), undefined).catch(() => {}));
 
 begin().catch(() => {}); // nothing can be kept here, which the page says

@@ -107,7 +107,11 @@ export const isEmpty = (/** @type {Content} */ { fields, files }) => fields.leng
 // ── filling and clearing ─────────────────────────────────────────────────────────────────────────────────────────────
 
 /** A fresh form: today's date, new ids, nothing being edited. */
-export const clear = () => form.reset();
+export const clear = () => {
+  delete form.dataset.jobId; // the submit listener gives new ones; without it nothing keeps the old
+  delete form.dataset.jobKey;
+  form.reset();
+};
 
 form.addEventListener("reset", () => {
   checks.innerHTML = checksAtFirst;

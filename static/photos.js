@@ -10,6 +10,8 @@ globalThis.holdfastPhotos = (() => {
 
   const LONGEST_SIDE = 2000;
   const QUALITY = 0.85;
+  /** A slow phone takes 3 s over its largest photo; a codec that hangs never ends. */
+  const PREPARE_MS = 15_000;
   const AS_IT_IS = "Kept as it is.";
   const SCALED = "Scaled to 2,000 px; place and camera data removed.";
 
@@ -56,10 +58,16 @@ globalThis.holdfastPhotos = (() => {
   /** @returns {Promise<Held>} */
   const prepared = async (/** @type {File} */ file) => {
     if (originals.checked) return hold(file, AS_IT_IS);
+    let timer = 0;
+    const late = new Promise((resolve) => (timer = setTimeout(resolve, PREPARE_MS)));
     try {
-      return hold(await scaled(file), "");
+      const ready = await Promise.race([scaled(file), late]);
+      if (ready) return hold(ready, "");
+      return hold(file, "Kept as it is: preparing it took too long, so nothing was scaled or removed.");
     } catch {
       return hold(file, "Kept as it is: this browser cannot open it, so nothing was scaled or removed.");
+    } finally {
+      clearTimeout(timer);
     }
   };
 
@@ -99,15 +107,20 @@ globalThis.holdfastPhotos = (() => {
     return start.includes("Exif");
   };
 
-  /** Empty the list, at once; `files` come into it as they are, in place of what it held. */
-  const set = async (/** @type {File[]} */ files) => {
+  /** Empty the list, at once; `files` come into it as they are, in place of what it held, and are awaited until then. */
+  const set = (/** @type {File[]} */ files) => {
     release(held);
     const ours = (held = []);
-    awaited = 0;
-    const notes = await Promise.all(files.map(async (file) => ((await isOriginal(file)) ? AS_IT_IS : "")));
-    if (ours !== held) return;
-    held.unshift(...files.map((file, index) => hold(file, notes[index])));
+    awaited = files.length;
     show();
+    preparing = preparing.then(async () => {
+      const notes = await Promise.all(files.map(async (file) => ((await isOriginal(file)) ? AS_IT_IS : "")));
+      if (ours !== held) return;
+      held.unshift(...files.map((file, index) => hold(file, notes[index])));
+      awaited -= files.length;
+      show();
+    });
+    return preparing;
   };
 
   const changed = () => form.dispatchEvent(new Event("change", { bubbles: true }));

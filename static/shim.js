@@ -1,8 +1,9 @@
 /**
  * The submit listener, and nothing else: a small blocking classic script, so that no submit after first paint is missed.
  * It hands a submission to Python when Python is ready and appends it to the inbox otherwise; whether it is right is for
- * Python to say. It tells the form the result: `holdfast:saved` {id, key, submission, fields, files}, what was saved and
- * the form's job id at the tap; `holdfast:refused` {violations}; `holdfast:unsaved` {error}. Needs inbox.js before it.
+ * Python to say. It tells the form what is under way, `holdfast:sending` {submission, key, fields, files}, and the result:
+ * `holdfast:saved` {id, key, submission, fields, files}, `holdfast:refused` {submission, violations} or `holdfast:unsaved`
+ * {submission, error}; `submission` is the form's job id at the tap. Needs inbox.js before it.
  */
 (() => {
   "use strict";
@@ -71,14 +72,15 @@
     const { jobId: id, jobKey: key, holdfast: type } = form.dataset;
     const result = keep({ id, key, type, ...content, payload: null, options: {}, source: "form", taken_at: Date.now() });
     sent.set(id, { print, result });
+    tell(form, "sending", { submission: id, key, ...content });
     try {
       const { saved, refused } = await result;
       if (saved) return tell(form, "saved", { ...saved, submission: id, ...content });
       sent.delete(id);
-      tell(form, "refused", { violations: refused });
+      tell(form, "refused", { submission: id, violations: refused });
     } catch (error) {
       sent.delete(id);
-      tell(form, "unsaved", { error });
+      tell(form, "unsaved", { submission: id, error });
     }
   };
 

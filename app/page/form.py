@@ -32,7 +32,7 @@ class InspectionFormView:
         self._outbox = outbox
         self._element = dom.by_id("inspection")
         self._broken: dict[str, str] = {}
-        self._saving = False
+        self._saving: dict[str, asyncio.Task[None]] = {}
         # From here on our own words say what is missing, beside the field, instead of the browser's.
         self._element.noValidate = True
         dom.listen(self._element, "holdfast:refused", self._refused)
@@ -58,6 +58,8 @@ class InspectionFormView:
         js.location.hash = "#new"
 
     def _refused(self, event: Any) -> None:
+        if not self._is_still(event.detail.submission):
+            return
         violations = [(violation.pointer, violation.message) for violation in event.detail.violations]
         self._draw(violations)
         self._focus_first()
@@ -68,20 +70,38 @@ class InspectionFormView:
             return
         event.preventDefault()
         event.stopImmediatePropagation()
-        if not self._saving:
-            self._saving = True
-            self._task = asyncio.ensure_future(self._save_edit(edited, *self._content()))
+        submission = dom.data(self._element, "job-id") or ""
+        if submission not in self._saving:
+            self._saving[submission] = asyncio.ensure_future(self._save_edit(submission, edited, *self._content()))
 
-    async def _save_edit(self, job_id: str, fields: list[tuple[str, str]], files: list[tuple[str, Any]]) -> None:
-        submission, payload = dom.data(self._element, "job-id"), INSPECTION.parse(fields)
+    async def _save_edit(
+        self, submission: str, job_id: str, fields: list[tuple[str, str]], files: list[tuple[str, Any]]
+    ) -> None:
+        payload = INSPECTION.parse(fields)
         try:
             accepted = await self._outbox.edit(job_id, payload, attachments=from_js(files))
-        except InvalidPayloadError as broken:
-            self._draw([(violation.pointer, violation.message) for violation in broken.violations])
+        except HoldfastError as error:
+            if self._is_still(submission):
+                self._not_saved(error)
+        else:
+            said = {"id": accepted.id, "key": accepted.key, "title": payload.get("site", "")}
+            dom.tell(
+                self._element, "holdfast:saved", said | {"submission": submission, "fields": fields, "files": files}
+            )
+        finally:
+            del self._saving[submission]
+
+    def _is_still(self, submission: str) -> bool:
+        """Whether the form is the one that was saved; what was put aside meanwhile comes back as it was."""
+        return dom.data(self._element, "job-id") == submission
+
+    def _not_saved(self, error: HoldfastError) -> None:
+        if isinstance(error, InvalidPayloadError):
+            self._draw([(violation.pointer, violation.message) for violation in error.violations])
             self._focus_first()
-        except StorageFullError:
+        elif isinstance(error, StorageFullError):
             self._say("Not saved: this device is out of space. Remove a photo or free some space, then save again.")
-        except (ActionRefusedError, JobNotFoundError) as error:
+        elif isinstance(error, ActionRefusedError | JobNotFoundError):
             self._element.removeAttribute("data-edits")
             dom.show(dom.by_id("editing"), False)
             dom.tell(self._element, "change", {})  # the draft is no edit any more
@@ -89,15 +109,8 @@ class InspectionFormView:
                 f"Not saved in its place: {why_not(error)} Everything you typed is still here; "
                 "save again to keep it as a new one."
             )
-        except HoldfastError as error:
-            self._say(f"Not saved: {why_not(error)} Everything you typed is still here.")
         else:
-            said = {"id": accepted.id, "key": accepted.key, "title": payload.get("site", "")}
-            dom.tell(
-                self._element, "holdfast:saved", said | {"submission": submission, "fields": fields, "files": files}
-            )
-        finally:
-            self._saving = False
+            self._say(f"Not saved: {why_not(error)} Everything you typed is still here.")
 
     def _content(self) -> tuple[list[tuple[str, str]], list[tuple[str, Any]]]:
         fields, files = [], []

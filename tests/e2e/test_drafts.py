@@ -46,6 +46,38 @@ HELD_SAVES = """() => {
     const call = holdfast.call;
     holdfast.call = (...message) => (message[0] === "submit" ? go : Promise.resolve()).then(() => call.apply(holdfast, message));
 }"""
+LATE_ANSWERS = """() => {
+    const go = new Promise((resolve) => (globalThis.letGo = resolve));
+    const call = holdfast.call;
+    holdfast.call = (...message) => message[0] === "submit"
+        ? call.apply(holdfast, message).then((answer) => ((globalThis.answered = true), go.then(() => answer)))
+        : call.apply(holdfast, message);
+}"""
+HELD_FILES = """() => {
+    const go = new Promise((resolve) => (globalThis.letGo = resolve));
+    const read = Blob.prototype.text;
+    Blob.prototype.text = function () { return go.then(() => read.call(this)); };
+}"""
+HELD_QUEUE = """() => new Promise((held, failed) => {
+    globalThis.letGo = null;
+    const opening = indexedDB.open("holdfast:reference");
+    opening.onerror = failed;
+    opening.onsuccess = () => {
+        const jobs = opening.result.transaction("jobs", "readwrite").objectStore("jobs");
+        let over = false;
+        globalThis.letGo = () => (over = true);
+        const look = () => (over ? opening.result.close() : (jobs.count().onsuccess = look));
+        jobs.count().onsuccess = () => (held(), look());
+    };
+})"""
+NAME_OF_THE_DRAFT = """async () =>
+    (await holdfastInbox.keys()).find((key) => key.startsWith("draft:inspection.create:"))"""
+NEXT_TO_HOLD = """async (name) => {
+    const holding = navigator.locks.request(name, () => new Promise((resolve) => (globalThis.letGo = resolve)));
+    holding.catch(() => {});
+}"""
+NO_DRAFT = "async () => !(await holdfastInbox.keys()).some((key) => key.startsWith('draft:'))"
+UNKNOWN = "0b6e0f0c-3b8e-4b3c-9f43-0b8a8c3f2a11"
 
 
 def expect_draft(page, site):
@@ -285,3 +317,165 @@ def test_an_edit_where_python_cannot_start_is_not_saved_as_a_second_one(relay, c
     )
     expect(page.locator("#site")).to_have_value("Lock 7")
     assert [job.site for job in on_device(page)] == ["Lokc 7"]
+
+
+def test_a_save_that_ends_during_an_edit_leaves_only_what_was_typed_since(relay, chromium):
+    """Save is tapped, a word more is typed, another inspection is edited: once the save is through, only that word is left."""
+    page = chromium(visited=True).open(relay.url)
+    [row] = refused(relay, page, "Lokc 7")
+    turn_to(page, "New")
+    page.evaluate(HELD_SAVES)
+    fill(page, Inspection(site="Weir 2", severity="high", notes="Water."))
+    submit(page)
+    page.locator("#notes").fill("Water, and rust.")
+    edit(page, row)
+    expect(page.locator("#editing")).to_contain_text("Editing “Lokc 7”.")
+    page.evaluate("() => letGo()")
+    expect_saved(page, "Weir 2")
+    page.get_by_role("button", name="Stop editing").click()
+    expect(page.locator("#notes")).to_have_value("Water, and rust.")
+    expect(page.locator("#site")).to_have_value("")
+    expect(page.locator("[name=severity]:checked")).to_have_count(0)
+
+
+def test_what_was_saved_during_an_edit_does_not_come_back_after_a_reload(relay, chromium):
+    """The same without a word more: after a reload in the middle of the edit, what was saved is not in the form again."""
+    page = chromium(visited=True).open(relay.url)
+    [row] = refused(relay, page, "Lokc 7")
+    turn_to(page, "New")
+    page.evaluate(HELD_SAVES)
+    fill(page, Inspection(site="Weir 2"))
+    submit(page)
+    edit(page, row)
+    expect(page.locator("#aside")).to_be_visible()
+    expect_draft(page, "Lokc 7")
+    page.evaluate("() => letGo()")
+    expect_saved(page, "Weir 2")
+    expect(page.locator("#aside")).to_be_hidden()
+    page.reload()
+    wait_until_ready(page)
+    expect(page.locator("#editing")).to_contain_text("Editing “Lokc 7”.")
+    page.get_by_role("button", name="Stop editing").click()
+    expect(page.locator("#editing")).to_be_hidden()
+    expect(page.locator("#site")).to_have_value("")
+
+
+def test_two_saves_of_one_form_are_two_jobs_though_the_tab_dies_before_it_hears_of_them(server, chromium):
+    """Saved, changed, saved again, and the browser is killed before the page is told: neither is in the form again."""
+    device = chromium(visited=True)
+    page = device.open(server.url)
+    page.evaluate(LATE_ANSWERS)
+    fill(page, Inspection(site="Lock 7"))
+    submit(page)
+    page.locator("#site").fill("Lock 8")
+    submit(page)
+    expect_draft(page, "Lock 8")
+    assert [item["site"] for item in wait_for_received(server, 2)] == ["Lock 7", "Lock 8"]
+    device.kill()
+    page = device.start().open(server.url)
+    until_page(page, NO_DRAFT, "no draft")
+    expect(page.locator("#site")).to_have_value("")
+    expect(page.locator("#aside")).to_be_hidden()
+
+
+def test_an_edit_refused_late_leaves_another_edit_alone(relay, chromium):
+    """An edit is saved and given up before it is refused: the one that is in the form by then still takes its old one's place."""
+    device = chromium(visited=True)
+    page = device.open(relay.url)
+    first, second = refused(relay, page, "Lock 1", "Lock 2")
+    edit(page, second)
+    page.locator("#notes").fill("Two")
+    edit(page, first)
+    page.locator("#notes").fill("One")
+    old = {job.site: job.id for job in on_device(page)}
+    other = device.open(relay.url)
+    other.evaluate("(id) => holdfast.cancel(id)", old["Lock 1"])
+    other.evaluate(HELD_QUEUE)
+    submit(page)
+    page.get_by_role("button", name="Stop editing").click()
+    expect(page.locator("#editing")).to_contain_text("Editing “Lock 2”.")
+    other.evaluate("() => letGo()")
+    page.evaluate("() => holdfast.jobs()")
+    expect(page.locator("#editing")).to_be_visible()
+    submit(page)
+    expect_saved(page, "Lock 2")
+    (item,) = wait_for_received(relay.server, 1)
+    assert (item["site"], item["notes"]) == ("Lock 2", "Two")
+    assert {job.id: job.state for job in on_device(page)}[old["Lock 2"]] == "cancelled"
+
+
+def test_an_edit_saved_before_its_photos_are_there_waits_for_them(relay, chromium, camera):
+    """The device is slow to read the photos of what is edited, and Save is tapped at once: they are all in the new version."""
+    page = chromium(visited=True).open(relay.url)
+    relay.refuse_writes(422, 1, title="No such site")
+    save(page, Inspection(site="Lokc 7", photos=(camera(1), camera(2))))
+    turn_to(page, "Outbox")
+    row = entry(page, "Lokc 7")
+    expect(pill(row)).to_have_text("Failed")
+    page.evaluate(HELD_FILES)
+    edit(page, row)
+    expect(page.locator("#site")).to_have_value("Lokc 7")
+    submit(page)
+    expect(page.locator("#photos-hint")).to_contain_text("Preparing 2 photos…")
+    page.evaluate("() => letGo()")
+    expect_saved(page, "Lokc 7")
+    (item,) = wait_for_received(relay.server, 1)
+    assert len(item["photos"]) == 2
+
+
+@pytest.mark.parametrize("address", [f"/?saved={UNKNOWN}", "/?received=7"])
+def test_what_is_typed_while_an_address_is_looked_into_is_kept(relay, chromium, address):
+    """The address says that something arrived, Python does not start and the server does not answer: typing is kept at once."""
+    device = chromium(visited=True)
+    page = device.open(relay.url)
+    fill(page, Inspection(site="Lock 7"))
+    expect_draft(page, "Lock 7")
+    page.close()
+    relay.hold("GET", "/api/inspections")
+    device.context.add_init_script(HELD_PYTHON)
+    page = device.open(f"{relay.url}{address}", ready=False)
+    expect(page.locator("#site")).to_have_value("Lock 7")
+    page.locator("#site").fill("Lock 8")
+    expect_draft(page, "Lock 8")
+    device.kill()
+    page = device.start().open(relay.url, ready=False)
+    expect(page.locator("#site")).to_have_value("Lock 8")
+
+
+def test_the_drafts_of_all_tabs_that_are_gone_come_back_one_after_the_other(server, chromium):
+    """The browser dies with three half-typed inspections in three tabs: one new tab has the last, and says that more are kept."""
+    device = chromium(visited=True)
+    sites = ("Lock 1", "Lock 2", "Lock 3")
+    for site in sites:
+        page = device.open(server.url)
+        fill(page, Inspection(site=site))
+        expect_draft(page, site)
+    device.kill()
+    page = device.start().open(server.url)
+    for site in reversed(sites):
+        expect(page.locator("#site")).to_have_value(site)
+        if site != sites[0]:
+            expect(page.locator("#aside")).to_be_visible()
+        submit(page)
+        expect_saved(page, site)
+    expect(page.locator("#site")).to_have_value("")
+    expect(page.locator("#aside")).to_be_hidden()
+    assert [item["site"] for item in wait_for_received(server, 3)] == list(reversed(sites))
+
+
+def test_a_draft_whose_tab_is_loaded_anew_before_it_is_let_go_comes_back_once_it_is(server, chromium):
+    """The page of before lets go of the draft after the new one has given up waiting: the draft comes all the same."""
+    device = chromium(visited=True)
+    page = device.open(server.url)
+    fill(page, Inspection(site="Lock 7"))
+    expect_draft(page, "Lock 7")
+    name = page.evaluate(NAME_OF_THE_DRAFT)
+    other = device.open(server.url)
+    other.evaluate(NEXT_TO_HOLD, name)
+    page.reload()
+    wait_until_ready(page)
+    page.wait_for_function("(name) => sessionStorage.getItem('holdfast-draft') !== name", arg=name)
+    expect(page.locator("#site")).to_have_value("")
+    other.evaluate("() => letGo()")
+    expect(page.locator("#site")).to_have_value("Lock 7")
+    expect_draft(page, "Lock 7")

@@ -153,6 +153,17 @@ def test_a_photo_that_is_late_for_its_form_is_not_in_the_next_one(server, chromi
     assert [each["name"] for each in item["photos"]] == ["photo-2.jpg"]
 
 
+def test_a_photo_whose_preparation_never_ends_is_kept_as_it_is(server, chromium, camera):
+    """The browser neither opens the picture nor gives up: after a while the photo is sent as it was taken, as the page says."""
+    page = chromium(visited=True).open(server.url)
+    page.evaluate(HELD_PICTURES)
+    page.locator("#photos").set_input_files(camera(1))
+    expect(page.locator("#previews li")).to_contain_text("Kept as it is: preparing it took too long", timeout=60_000)
+    save(page, Inspection(site="Lock 7"))
+    (item,) = wait_for_received(server, 1)
+    assert httpx.get(server.url + item["photos"][0]["url"]).content == camera(1).read_bytes()
+
+
 def test_after_a_refusal_the_edited_version_takes_the_place_of_the_old_one(relay, chromium, camera):
     """Edit fills the form with all there was; saving makes a new job under a new key and cancels the refused one."""
     page = chromium(visited=True).open(relay.url)
