@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.errors import StorageError
 from holdfast.held import HeldLock
-from holdfast.transactions.gating import drop_lease, take_lease
+from holdfast.transactions.gating import drop_lease, prolong_lease, take_lease
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -51,7 +51,7 @@ class LeaseLocks:
         while True:
             await self._clock.sleep(RENEW_MS)
             try:
-                ours = await self._store.run(take_lease(name, holder, LEASE_MS, self._clock.now()))
+                ours = await self._store.run(prolong_lease(name, holder, LEASE_MS, self._clock.now()))
             except StorageError:
                 continue
             if not ours:

@@ -91,11 +91,21 @@ def beat(lock: str, holder: str, lease_ms: Millis, now: Millis) -> Steps[None]:
 
 @transaction("holders", durability="relaxed")
 def take_lease(lock: str, holder: str, lease_ms: Millis, now: Millis) -> Steps[bool]:
-    """Take or prolong the lease of a lock if it is ours, free or over."""
+    """Take the lease of a lock if it is ours, free or over."""
     known: Record | None = yield Get("holders", lock)
     if known is not None and known["holder"] != holder and not is_over(known["until"], now, lease_ms):
         return False
     yield Put("holders", {"name": lock, "holder": holder, "until": now + lease_ms})
+    return True
+
+
+@transaction("holders", durability="relaxed")
+def prolong_lease(lock: str, holder: str, lease_ms: Millis, now: Millis) -> Steps[bool]:
+    """Prolong the lease of a lock if it is still ours. Never takes a free one: its holder may just have given it back."""
+    known: Record | None = yield Get("holders", lock)
+    if known is None or known["holder"] != holder:
+        return False
+    yield Put("holders", known | {"until": now + lease_ms})
     return True
 
 

@@ -34,6 +34,21 @@ class FailingStore(MemoryStore):
         return await super().run(transaction)
 
 
+class LateStore(MemoryStore):
+    """A database that makes writes late, also those that nobody waits for any more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slow = False
+        self.late: list[Transaction[Any]] = []
+
+    async def run(self, transaction: Transaction[T]) -> T:
+        if self.slow:
+            self.late.append(transaction)
+            await asyncio.Future()
+        return await super().run(transaction)
+
+
 class Asking:
     """Locks that are granted when the test says so, and let it ask what a waiting context asks."""
 
@@ -167,6 +182,31 @@ async def test_a_leader_stands_again_after_its_lock_could_not_be_asked_for() -> 
     await lab.clock.advance(120_000)
     assert leader.leads
     running.cancel()
+
+
+async def test_a_lease_that_was_given_back_is_not_prolonged_by_a_renewal_on_its_way() -> None:
+    """Else whoever comes next waits for the end of a lease that nobody holds."""
+    store = LateStore()
+    lab = Laboratory(store=store)
+    ports = lab.ports()
+    locks = LeaseLocks(store, ports.clock, ports.entropy)
+
+    async def alive() -> bool:
+        return False
+
+    async def take() -> None:
+        async with locks.hold("queue", alive):
+            pass
+
+    async with locks.hold("queue", alive):
+        store.slow = True
+        await lab.clock.advance(5_000)
+        store.slow = False
+    [renewal] = store.late
+    await store.run(renewal)
+    taken = asyncio.ensure_future(take())
+    await lab.clock.advance(1_000)
+    assert taken.done()
 
 
 async def test_a_new_leader_shows_that_it_lives_at_once() -> None:
