@@ -205,10 +205,9 @@ def tones(rows: Iterable[Row]) -> dict[Tone, int]:
     return tally
 
 
-def tally(stats: dict[str, Any], listed: Iterable[Row]) -> dict[Tone, int]:
+def tally(stats: dict[str, Any]) -> dict[Tone, int]:
     """How many jobs have each tone, also where only some of them are listed."""
-    states = stats["states"]
-    held = sum(row["state"] == State.PENDING and look(row).tone == "yours" for row in listed)
+    states, held = stats["states"], stats["held"] + stats["inbox"]
     return {
         "waiting": max(0, states[State.PENDING] - held),
         "moving": states[State.PROCESSING],
@@ -268,6 +267,23 @@ def waited(number: int, oldest_ms: int | None, now_ms: int, zone: tzinfo | None)
         return ""
     since = day(local(oldest_ms, zone).date(), local(now_ms, zone).date())
     return f"{count(number, 'inspection has', 'inspections have')} waited since {since}."
+
+
+def room(usage: int, quota: int) -> str:
+    """How much the browser leaves for all that is saved here."""
+    return f"This browser has {megabytes(max(0, quota - usage))} left for what is saved here."
+
+
+def stands_still(since_ms: int, now_ms: int, zone: tzinfo | None) -> str:
+    """The warning that nothing moves."""
+    return f"Nothing has moved since {moment(since_ms, now_ms, zone)}."
+
+
+def could_go(since_ms: int, rows: Iterable[Row]) -> str:
+    """What could have gone at that moment and has not, as far as it is listed."""
+    names = [title(row) for row in rows if row["state"] == State.PENDING and row["run_at"] == since_ms]
+    what = f"“{names[0]}”" if names else "An inspection"
+    return f"{what} could have been sent by then, and nothing known holds it back."
 
 
 def news(before: dict[str, Row], after: dict[str, Row]) -> tuple[str, str]:

@@ -5,7 +5,8 @@
  *
  * Events: `change` {ids} · `progress` {kind: "precache", done, total} or {kind: "progress", id, sent, total} · `python`
  * {state} · `update` {} when a new version waits · `warning` {id, key_lifetime_ms} for a job worth sending for longer than
- * the server keeps its key.
+ * the server keeps its key · `storage` {nearly_full, usage, quota} in bytes, when the next submission may find no room and when it
+ * has room again · `stalled` {stalled, since} when nothing known holds back a job that has not moved for ten minutes, and when it moves.
  */
 import config from "./config.js";
 import { ExportFile } from "./export.js";
@@ -16,6 +17,7 @@ const LIMIT_MS = 10_000;
 /** How long Python may take over a save before the inbox takes it, so that both stay within 10 s. */
 const SAVE_MS = 5000;
 const SYNC_MS = 1000;
+const NOBODY_ANSWERS = ["UnavailableError", "WaitTimeoutError"];
 const UPDATE_LOOK_MS = 3_600_000;
 const inbox = globalThis.holdfastInbox;
 
@@ -60,6 +62,13 @@ const asRow = (/** @type {import("./inbox.js").Entry} */ { id, key, type, accoun
   id, key, type, account, queue: null, lane: options.lane ?? null, priority: options.priority ?? 5, state: "pending",
   reason: null, attempts: 0, run_at: taken_at, created_at: taken_at, updated_at: taken_at, expires_at: null, inbox: true,
 });
+
+/** Add a job to an export, with its files: those of its entry where it is still in the inbox. Received or cancelled meanwhile: not. */
+const addUnsent = async (/** @type {ExportFile} */ file, /** @type {any} */ job, /** @type {import("./inbox.js").Entry | undefined} */ entry = undefined) => {
+  if (!job || !stored.UNSENT.includes(job.state)) return;
+  const blobs = await stored.files(job.id);
+  await file.add(job, job.attachments.map((/** @type {any} */ _, /** @type {number} */ number) => entry ? entry.files[number]?.[1] : blobs.get(number)));
+};
 
 class Holdfast extends EventTarget {
   /** @type {"none" | "starting" | "ready" | "failed"} */
@@ -249,29 +258,44 @@ class Holdfast extends EventTarget {
       progress.over = true;
       return new HoldfastError({ name: "WaitTimeoutError", message: `export: not all of it was read within ${timeout_ms} ms.` });
     };
-    return within(timeout_ms, this.#export(progress), late);
+    return within(timeout_ms, this.#export(progress, Math.min(timeout_ms / 2, LIMIT_MS)), late);
   }
 
-  async #export(/** @type {{over: boolean}} */ progress) {
+  /** Python is waited for `patience` ms and no longer: then all is read without it. @returns {Promise<{file: Blob, count: number}>} */
+  async #export(/** @type {{over: boolean}} */ progress, /** @type {number} */ patience) {
+    if (this.#state === "starting") return this.#exportStored(progress);
+    try {
+      return await this.#exportAsked(progress, patience);
+    } catch (error) {
+      if (!NOBODY_ANSWERS.includes(error.name)) throw error;
+      return this.#exportStored(progress);
+    }
+  }
+
+  async #exportAsked(/** @type {{over: boolean}} */ progress, /** @type {number} */ patience) {
     const file = new ExportFile();
-    const add = async (/** @type {any} */ job) => {
-      if (progress.over || !job || !stored.UNSENT.includes(job.state)) return; // it was received or cancelled meanwhile
-      const blobs = await stored.files(job.id);
-      const [entry] = job.waits === "space" ? (await inbox.list()).filter(({ id }) => id === job.id) : [];
-      await file.add(job, job.attachments.map((/** @type {any} */ _, /** @type {number} */ number) => entry ? entry.files[number]?.[1] : blobs.get(number)));
-    };
     file.list("jobs");
-    await this.#orInbox("unsent", {}, async (entries, account) => {
-      for (const id of await stored.ids(account)) await add(await stored.job(id));
-      file.list("inbox");
-      for (const { files, ...rest } of entries) {
-        const attachments = files.map(([field, { name = "", type, size }]) => ({ field, name, type, size }));
-        await file.add({ ...rest, attachments }, files.map(([, blob]) => blob));
-      }
-      return [];
-    }).then(async (ids) => {
-      for (const id of ids) if (!progress.over) await add(await this.call("job", { id }));
-    });
+    for (const id of await this.call("unsent", {}, [], patience)) {
+      if (progress.over) break;
+      const job = await this.call("job", { id }, [], patience);
+      const [entry] = job?.waits === "space" ? (await inbox.list()).filter((one) => one.id === id) : [];
+      await addUnsent(file, job, entry);
+    }
+    return { file: file.end(), count: file.count };
+  }
+
+  async #exportStored(/** @type {{over: boolean}} */ progress) {
+    const file = new ExportFile();
+    const { entries, account } = await this.#inbox(); // first: what is taken in from here on is in the queue
+    const ids = await stored.ids(account);
+    file.list("jobs");
+    for (const id of ids) if (!progress.over) await addUnsent(file, await stored.job(id));
+    file.list("inbox");
+    for (const { files, ...rest } of entries.filter(({ id }) => !ids.includes(id))) {
+      if (progress.over) break;
+      const attachments = files.map(([field, { name = "", type, size }]) => ({ field, name, type, size }));
+      await file.add({ ...rest, attachments }, files.map(([, blob]) => blob));
+    }
     return { file: file.end(), count: file.count };
   }
 
@@ -357,9 +381,15 @@ class Holdfast extends EventTarget {
       return await this.call(method, params);
     } catch (error) {
       if (error.name !== "UnavailableError") throw error;
-      const [entries, account = ""] = await Promise.all([inbox.list(), inbox.get("account")]);
-      return answer(entries.filter((/** @type {any} */ entry) => entry.account === account), account);
+      const { entries, account } = await this.#inbox();
+      return answer(entries, account);
     }
+  }
+
+  /** The account of this device, and its entries. @returns {Promise<{entries: import("./inbox.js").Entry[], account: string}>} */
+  async #inbox() {
+    const [entries, account = ""] = await Promise.all([inbox.list(), inbox.get("account")]);
+    return { entries: entries.filter((/** @type {any} */ entry) => entry.account === account), account };
   }
 
   #hear() {
@@ -368,6 +398,7 @@ class Holdfast extends EventTarget {
       if (data.kind === "change") this.#tell("change", { ids: data.ids });
       else if (data.kind === "inbox") this.#tell("change", { ids: [data.id] });
       else if (data.kind === "outlives_key") this.#warn(data);
+      else if (data.kind === "storage" || data.kind === "stalled") this.#tell(data.kind, data);
       else if (data.kind === "precache" || data.kind === "progress") this.#tell("progress", data);
     };
     navigator.serviceWorker?.addEventListener("message", ({ data, ports: [port] }) => {

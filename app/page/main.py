@@ -78,12 +78,15 @@ class Page:
         self._waited: tuple[int, int | None] = (0, None)
         self._last_received_ms: int | None = None
         self._facts: dict[str, Any] = {}
+        self._storage: dict[str, Any] | None = None
+        self._stalled_since: int | None = None
         self._wiped_after: int | None = None
         self._wants_refresh = False
         self._refreshing = False
         self._gathering = False
         self._drawing = False
         self._wake_at: int | None = None
+        outbox.listen(self._alarmed)  # at once: the leader looks in a moment, and says what is true once
 
     def begin(self) -> None:
         """Listen, and look at the server for the first time."""
@@ -103,7 +106,7 @@ class Page:
         """Read all jobs and show them."""
         found = await outbox.overview(limit=LIMIT, waited_ms=sentences.THREE_DAYS_MS)
         rows, stats = found["jobs"], found["stats"]
-        held, held_before = any(row["waits"] == "sign-in" for row in rows), self._account.who.held
+        held, held_before = stats["held"] > 0, self._account.who.held
         if await self._account.read(held=held):
             self._forget_the_other_account()
         elif held != held_before and self._before is not None:
@@ -114,7 +117,7 @@ class Page:
             self._draw()
             return
         self._jobs = {row["id"]: row for row in rows}
-        self._tally = sentences.tally(stats, rows)
+        self._tally = sentences.tally(stats)
         self._waited = (found["waited"], stats["oldest_unsent_at"])
         self._last_received_ms = stats["last_received_at"]
         self._sent = {job: sent for job, sent in self._sent.items() if self._state(job) == "processing"}
@@ -147,6 +150,22 @@ class Page:
             for job_id in event.get("ids", ()):
                 self._answers.pop(job_id, None)
             self._ask_again()
+
+    def _alarmed(self, event: dict[str, Any]) -> None:
+        words = ""
+        match event.get("kind"):
+            case "storage":
+                self._storage = event if event["nearly_full"] else None
+                words = "Almost out of space on this device." if self._storage else ""
+            case "stalled":
+                self._stalled_since = event["since"] if event["stalled"] else None
+                words = "Unsent work has not moved for a while." if event["stalled"] else ""
+            case _:
+                return
+        if words:
+            dom.by_id("alarm").textContent = words
+        if self._before is not None:
+            self._draw()
 
     def _ask_again(self) -> None:
         """Refresh soon; many wishes are one refresh."""
@@ -265,6 +284,7 @@ class Page:
         waited = sentences.waited(*self._waited, moment.now_ms, None)
         dom.write(dom.part(dom.by_id("three-days"), "words"), waited)
         dom.show(dom.by_id("three-days"), bool(waited))
+        self._draw_alarms(moment)
         self._account.draw()
         silent = js.navigator.onLine and any(job.get("waits") == "network" for job in jobs)
         left = self._wake_at - moment.now_ms if self._wake_at is not None else 0
@@ -282,6 +302,18 @@ class Page:
         line = dom.by_id("tab-line")
         dom.write(dom.find(line, "span"), sentences.tab_line(facts) if facts else "")
         dom.show(line, bool(facts))
+
+    def _draw_alarms(self, moment: Moment) -> None:
+        storage, since = self._storage, self._stalled_since
+        if storage is not None:
+            words = sentences.room(storage["usage"], storage["quota"])
+            dom.write(dom.part(dom.by_id("nearly-full"), "left"), words)
+        dom.show(dom.by_id("nearly-full"), storage is not None)
+        if since is not None:
+            stalled = dom.by_id("stalled")
+            dom.write(dom.part(stalled, "since"), sentences.stands_still(since, moment.now_ms, None))
+            dom.write(dom.part(stalled, "what"), sentences.could_go(since, moment.jobs.values()))
+        dom.show(dom.by_id("stalled"), since is not None)
 
     # Doing
 

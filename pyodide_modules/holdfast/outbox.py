@@ -28,6 +28,7 @@ from holdfast.errors import (
     TooLargeError,
     WaitTimeoutError,
 )
+from holdfast.events import stream
 from holdfast.gates import Gates, pause_name
 from holdfast.guard import GuardedStore
 from holdfast.inbox import Intake, lane_of
@@ -48,7 +49,7 @@ from holdfast.processor import Processor
 from holdfast.registry import Registry
 from holdfast.routes import Route
 from holdfast.rows import row_in_inbox, rows
-from holdfast.statistics import statistics
+from holdfast.statistics import described_storage, statistics
 from holdfast.transactions.adopting import adopt, read_depths
 from holdfast.transactions.enqueue import enqueue, enqueue_cancelled, enqueue_relaxed
 from holdfast.transactions.gating import look_now, look_soon, pause, resume, signed_in
@@ -66,7 +67,7 @@ from holdfast.transactions.redrive import cancel, edit, retry, visit
 from holdfast.transactions.tidy import Retention, wipe_finished
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 
     from holdfast.inbox import Waiting
     from holdfast.ports import Attachment, Event, Millis, Ports
@@ -394,11 +395,11 @@ class Outbox(Registry):
         return [File(a["field"], a["name"], a["type"], a["size"], handle) for a, handle in pairs if handle is not None]
 
     async def stats(self) -> dict[str, Any]:
-        """Depths, ages, retries, failures by reason, time to receipt (statistics.py), and `storage` where it is known."""
+        """Depths, ages, retries, failures by reason, time to receipt, and `storage` (statistics.py)."""
         account = await self.ports.inbox.account()
         in_inbox = [waiting.draft.record for waiting in await self._left(account)]
         figures = await self.ports.store.run(read_figures(account))
-        storage = await self.ports.storage_estimate()
+        storage = described_storage(await self.ports.storage_estimate())
         return statistics(figures, self, self.ports.clock.now(), in_inbox=in_inbox) | {"storage": storage}
 
     async def wait(self, job_id: str, *, timeout_ms: Millis = 10_000) -> Record:
@@ -430,9 +431,20 @@ class Outbox(Registry):
             stop()
 
     def listen(self, callback: Callable[[Event], None]) -> Callable[[], None]:
-        """Hear of every change, whichever context made it; call what it returns to stop."""
+        """Hear of every change, whichever context made it; call what it returns to stop.
+
+        An event is a dict with its `kind`: `change` (`ids`), `progress` (`id`, `sent`, `total` in bytes), `drained` (`queue`,
+        `wake_at`), `outlives_key` and `about_to_prune` before these happen, `storage` and `stalled` (alarms.py), and others.
+        """
         self._listeners.append(callback)
         return lambda: self._listeners.remove(callback)
+
+    def events(self) -> AsyncGenerator[Event]:
+        """What `listen` hears, to loop over: `async for event in outbox.events()`, from the first look until the loop ends.
+
+        Events are news, the jobs are the truth: of those that nobody takes the last 1,000 wait, no more.
+        """
+        return stream(self.listen)
 
     # Acting
 

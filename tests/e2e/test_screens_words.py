@@ -1,5 +1,6 @@
 """What each situation of a job is called, with which sign, and what can be done about it."""
 
+import json
 import re
 
 import pytest
@@ -13,6 +14,26 @@ pytestmark = pytest.mark.browser
 
 TIME = re.compile(r"^Received \d\d:\d\d$")
 NO_PYTHON_YET = "WebAssembly.compile = WebAssembly.instantiate = () => new Promise(() => {})"
+NEARLY_FULL = """if (navigator.storage) {
+    navigator.storage.estimate = async () => ({ usage: 9_958_000_000, quota: 10_000_000_000 });
+}"""
+# The queue's lock is never granted to this page, and its clock can be set forward.
+NO_LOCK = """globalThis.LockManager && (() => {
+    const request = LockManager.prototype.request;
+    LockManager.prototype.request = function (name, ...given) {
+        return name.includes(":queue:") ? new Promise(() => {}) : request.call(this, name, ...given);
+    };
+    const now = Date.now;
+    globalThis.later = 0;
+    Date.now = () => now() + later;
+})();"""
+PASS = "(ms) => { later += ms; }"
+# What a drain in another tab says when it ends: the leader looks at once.
+LOOK = """() => {
+    const channel = new BroadcastChannel(holdfastInbox.channel);
+    channel.postMessage({ kind: "drained", queue: "other", wake_at: 1 });
+    channel.close();
+}"""
 REFUSAL = {
     "type": "https://holdfast.example/problems/invalid",
     "title": "The inspection breaks a rule",
@@ -59,6 +80,65 @@ def test_a_job_saved_before_python_is_there_reads_saved_on_this_device(relay, ch
         expect_row(row, "Saved on this device", tone="waiting", sign="device")
         expect(row).to_have_attribute("data-state", "pending")
     expect(page.locator("#count")).to_have_text("1 unsent")
+
+
+def test_what_was_saved_is_exported_while_python_is_still_starting(relay, chromium):
+    """Nobody waits for Python: the export is there at once, with what is in the inbox."""
+    device = chromium(visited=True)
+    device.context.add_init_script(NO_PYTHON_YET)
+    page = device.open(relay.url, ready=False)
+    device.offline()  # nor may the worker take it in and send it
+    fill(page, Inspection(site="Lock 7"))
+    submit(page)
+    expect_saved(page, "Lock 7")
+    turn_to(page, "Outbox")
+    with page.expect_download(timeout=30_000) as download:
+        page.locator("#outbox").get_by_role("button", name="Export all").click()
+    exported = json.loads(download.value.path().read_text())
+    assert [dict(entry["fields"])["site"] for entry in exported["inbox"]] == ["Lock 7"]
+    assert page.evaluate("() => holdfast.python") == "starting"
+
+
+def test_what_was_saved_is_exported_where_python_no_longer_answers(page):
+    """It is asked, and given up on: what the queue holds is read without it."""
+    page.context.set_offline(True)
+    save(page, Inspection(site="Lock 7"))
+    page.evaluate("() => holdfast.connect(() => new Promise(() => {}))")
+    exported = page.evaluate("() => holdfast.export({ timeout_ms: 8000 })")
+    assert [job["payload"]["site"] for job in exported["jobs"]] == ["Lock 7"]
+    assert exported["inbox"] == []
+
+
+def test_a_device_that_is_nearly_full_is_said_before_it_is_full(relay, chromium):
+    """Also beside the form, with what to do; in every tab, and it goes once there is room."""
+    device = chromium(visited=True)
+    device.context.add_init_script(NEARLY_FULL)
+    page = device.open(relay.url)
+    banner = page.locator("#nearly-full")
+    expect(banner).to_be_visible(timeout=30_000)
+    expect(banner).to_contain_text("Almost out of space. This browser has 42.0 MB left for what is saved here.")
+    expect(banner.get_by_role("button")).to_have_text(["Send now", "Export all"])
+    expect(page.locator("#alarm")).to_have_text("Almost out of space on this device.")
+    save(page, Inspection(site="Lock 7"))
+    wait_for_received(relay.server, 1)
+
+
+def test_a_queue_that_stands_still_is_said_with_what_has_not_moved(relay, chromium):
+    """Nobody gets the queue's lock, ten minutes pass: the Outbox names what could have gone, and what to do."""
+    device = chromium(visited=True)
+    device.context.add_init_script(NO_LOCK)
+    page = device.open(relay.url)
+    save(page, Inspection(site="Lock 7"))
+    turn_to(page, "Outbox")
+    page.evaluate(PASS, 11 * 60_000)
+    banner = page.locator("#stalled")
+    for _ in range(2):
+        page.evaluate(LOOK)
+        page.evaluate(PASS, 31_000)
+    page.evaluate(LOOK)
+    expect(banner).to_be_visible(timeout=30_000)
+    expect(banner).to_contain_text(re.compile(r"Nothing has moved since .*\d\d:\d\d\. “Lock 7” could have been sent"))
+    expect(banner.get_by_role("button")).to_have_text(["Send now", "Export all"])
 
 
 def test_offline_a_job_waits_for_network_and_the_next_for_its_turn(page, relay):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import js
 
+from holdfast.alarms import Alarms
 from holdfast.browser import marker
 from holdfast.browser.channel import BrowserChannel
 from holdfast.browser.clock import BrowserClock, BrowserEntropy
@@ -53,13 +54,21 @@ async def start(outbox: Outbox, *, role: Literal["page", "worker"]) -> None:
         await marker.look(outbox.name, store, clock.now())
         await outbox.visit()
         on_return(lambda: _keep(outbox.drain(wake="person")))
-        leader = Leader(ports, outbox.name, outbox.wake, outbox.listen)
+        alarms = Alarms(clock, outbox.stats, outbox.publish)
+        outbox.listen(alarms.heard)
+
+        def look() -> None:
+            outbox.wake()
+            alarms.look()
+
+        leader = Leader(ports, outbox.name, look, outbox.listen)
         if outbox.reports is not None:
             url = outbox.reports
             reporter = Reporter(
                 ports, lambda report: post(url, report), lambda: leader.leads and not _wants_no_reports()
             )
             outbox.listen(reporter.heard)
+        outbox.publish({"kind": "opened"})
         _keep(leader.run())
 
 

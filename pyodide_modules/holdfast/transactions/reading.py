@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from holdfast.gates import Gates
 from holdfast.lifecycle import UNSENT, State
 from holdfast.storage import ABOVE_ALL, Count, Get, GetAll, KeyRange, reading
 
@@ -77,6 +78,10 @@ class Figures:
     oldest_pending_at: Millis | None
     due: list[Record]
     """The first head of each kind: the one that can go, or could have gone, before all others of its kind."""
+    claims: list[Record]
+    """Of each queue that is sending, the claim whose lease ends last."""
+    held: int
+    """Heads that wait for their account's sign-in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +129,9 @@ def _read_figures(account: str) -> Steps[Figures]:
     gates = yield GetAll("gates")
     oldest: dict[State, Millis] = {}
     due: list[Record] = []
+    claims: list[Record] = []
+    held = 0
+    signed_out = Gates.of(gates).held(account)
     for queue in queues:
         for state in sorted(UNSENT):
             if not queue["states"].get(state):
@@ -134,7 +142,12 @@ def _read_figures(account: str) -> Steps[Figures]:
                 oldest[state] = min(first["created_at"], oldest.get(state, first["created_at"]))
         if queue["states"].get(State.PENDING):
             due += yield from _first_heads(account, queue["queue"])
-    return Figures(queues, gates, min(oldest.values(), default=None), oldest.get(State.PENDING), due)
+            if signed_out:
+                held += yield Count("jobs", _up_to([account, queue["queue"]]), "ready")
+        if queue["states"].get(State.PROCESSING):
+            claims += yield GetAll("jobs", _up_to([account, queue["queue"]]), "leases", 1, newest_first=True)
+    oldest_pending_at = oldest.get(State.PENDING)
+    return Figures(queues, gates, min(oldest.values(), default=None), oldest_pending_at, due, claims, held)
 
 
 def _first_heads(account: str, queue: str) -> Steps[list[Record]]:

@@ -238,7 +238,7 @@ def test_the_count_in_the_header(rows: list[dict[str, Any]], header: tuple[str, 
     """Unsent is what is neither received nor cancelled."""
     tally = sentences.tones(rows)
     states = {state: sum(row["state"] == state for row in rows) for state in STATES}
-    assert sentences.tally({"states": states}, rows) == tally
+    assert sentences.tally({"states": states, "held": 0, "inbox": 0}) == tally
     assert sentences.header(tally) == header
     assert sentences.summary(tally) == summary
 
@@ -258,9 +258,21 @@ def test_what_a_list_leaves_out_is_counted():
     assert sentences.and_more(1_200) == "and 1,200 more, counted and exported, not shown one by one."
     assert sentences.and_more(0) == ""
     stats = {"states": dict.fromkeys(STATES, 0) | {"pending": 1_000, "failed": 300}}
-    tally = sentences.tally(stats, [job("failed", "refused"), job(waits="sign-in"), job(waits="turn")])
-    assert sentences.header(tally) == ("1,300 unsent, 301 need you", "yours")
+    tally = sentences.tally(stats | {"held": 400, "inbox": 1})
+    assert sentences.header(tally) == ("1,300 unsent, 701 need you", "yours")
     assert shown(job(waits="turn", ahead=None)).line == "Another goes before it."
+
+
+def test_alarms_are_said_in_words():
+    """How much room is left, and what has not moved since when."""
+    assert sentences.room(58_000_000, 100_000_000) == "This browser has 42.0 MB left for what is saved here."
+    assert sentences.room(101, 100) == "This browser has 0.0 MB left for what is saved here."
+    since = NOW - 12 * MINUTE
+    assert sentences.stands_still(since, NOW, UTC) == "Nothing has moved since 14:23."
+    waiting = job(run_at=since, summary={"site": "Lock 7"})
+    left = "could have been sent by then, and nothing known holds it back."
+    assert sentences.could_go(since, [job(run_at=NOW), waiting]) == f"“Lock 7” {left}"
+    assert sentences.could_go(since, [job("completed", run_at=since)]) == f"An inspection {left}"
 
 
 def test_work_unsent_for_three_days_warns_once_with_its_day():

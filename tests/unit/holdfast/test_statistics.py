@@ -90,3 +90,18 @@ async def test_a_pause_is_stored_and_holds_in_every_context() -> None:
     await other.resume(type_="note")
     await device.rest()
     assert device.sent() == ["memo", "note"]
+
+
+async def test_what_waits_for_sign_in_is_counted_whole_and_ends_with_it() -> None:
+    """One of each lane, as its row says; those behind them wait their turn."""
+    device = Device()
+    device.network.answer = answer_with(401)
+    outbox = await device.context()
+    for number in range(7):
+        await outbox.enqueue("note", {"text": "a"}, lane=str(number % 5))
+    await outbox.drain()
+    rows = await outbox.jobs()
+    assert (await outbox.stats())["held"] == sum(row["waits"] == "sign-in" for row in rows) == 5
+    device.network.answer = receipt
+    await outbox.sign_in("")
+    assert (await outbox.stats())["held"] == 0
