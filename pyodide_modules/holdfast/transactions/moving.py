@@ -47,7 +47,7 @@ def move(record: Record, queue: Record, state: State, reason: Reason | None, now
     before = State(record["state"])
     check_move(record["id"], before, state, reason)
     moved = record | {"state": state, "reason": reason, "updated_at": now, "holder": ""}
-    for field in ("ready_at", "lease_until", "expire_by"):
+    for field in ("ready_at", "lease_until", "expire_by", "warned_at"):
         moved.pop(field, None)
     if state not in {State.PENDING, State.PROCESSING} and not (record["halt"] and state in REDRIVABLE):
         moved.pop("place", None)

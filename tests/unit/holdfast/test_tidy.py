@@ -72,6 +72,28 @@ async def test_an_app_that_prunes_failures_warns_a_day_before() -> None:
     check_laws(device.store)
 
 
+async def test_a_failure_that_was_redriven_is_warned_of_anew() -> None:
+    """The warning was about the failure before: this one is kept for its whole time, and announced a day before its end."""
+    device = Device()
+    device.network.answer = answer_with(422)
+    outbox = await device.context(retention=Retention(failed_ms=7 * DAY_MS))
+    job = await outbox.enqueue("note", {"text": "a"})
+    await device.deliver_all(outbox)
+    warnings = []
+    outbox.listen(lambda event: warnings.append(event["ids"]) if event["kind"] == "about_to_prune" else None)
+    await device.clock.advance(6 * DAY_MS)
+    await outbox.drain()
+    await device.rest()
+    assert warnings == [[job.id]]
+    await outbox.retry(job.id)
+    await device.deliver_all(outbox)
+    assert device.end(job.id) == ("failed", "refused")
+    await device.clock.advance(6 * DAY_MS)
+    await device.deliver_all(outbox)
+    assert [row["id"] for row in await outbox.jobs()] == [job.id]
+    assert warnings == [[job.id], [job.id]]
+
+
 async def test_a_failure_is_warned_of_however_late_the_app_is_opened() -> None:
     """Long past its time it still has a day from the warning on."""
     device = Device()
