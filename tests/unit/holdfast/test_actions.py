@@ -5,8 +5,9 @@ import tracemalloc
 import pytest
 
 from holdfast import File
-from holdfast.errors import ActionRefusedError, InvalidPayloadError, JobNotFoundError
+from holdfast.errors import ActionRefusedError, InvalidPayloadError, JobNotFoundError, Obstacle
 from holdfast.outbox import EXPORT_BATCH
+from holdfast.ports import Answer
 from holdfast.routes import Violation
 from holdfast.testing import answer_with, receipt
 from tests.support.device import Device, Outage, Silence, check_laws, describe, in_turn
@@ -218,6 +219,21 @@ async def test_an_edited_job_takes_the_place_of_the_old_one() -> None:
     await device.deliver_all(outbox)
     assert device.sent() == ["first", "second", "third"]
     assert device.end(first.id) == ("completed", None)
+
+
+async def test_a_retry_does_not_make_known_what_is_not() -> None:
+    """Sent and never answered, used up, redriven: what it came to is as open as before, so it cannot become another job."""
+    device = Device()
+    device.network.answer = lambda _request: Answer(failure="timeout")
+    outbox = await device.context(attempts=1)
+    accepted = await outbox.enqueue("note", {"text": "a"})
+    await device.deliver_all(outbox)
+    assert device.end(accepted.id) == ("failed", "exhausted")
+    await outbox.pause()
+    await outbox.retry(accepted.id)
+    with pytest.raises(ActionRefusedError) as refused:
+        await outbox.edit(accepted.id, {"text": "b"})
+    assert refused.value.obstacle is Obstacle.MAY_HAVE_ARRIVED
 
 
 async def test_an_edited_head_stays_the_head() -> None:

@@ -292,6 +292,62 @@ async def test_a_path_that_takes_no_part_in_batches_goes_by_itself() -> None:
     assert completed(device) == "ab"
 
 
+async def test_what_was_open_before_a_batch_did_not_run_it_stays_open() -> None:
+    """The first time nobody answered, so it may have been done; the second time it was not run, which says nothing of that."""
+    device = Device()
+    outbox = await waiting(device, *"ab")
+    flags = device.network.flags
+
+    def go_away(_request: Request) -> Answer:
+        device.network.flags = {}
+        return Answer(failure="network")
+
+    device.network.answer_to_many = go_away
+    await outbox.resume()
+    await outbox.drain()
+    assert device.record("b")["unknown_since"] is not None
+    device.network.flags = flags
+    await device.clock.advance(1_000)
+    device.network.answer_to_many = None
+    device.network.answer = answer_with(503)
+    await outbox.retry("a")
+    await outbox.drain()
+    assert sent(device)[:2] == ["ab", "ab"]
+    assert device.record("b")["state"] == "pending"
+    assert device.record("b")["unknown_since"] is not None
+
+
+async def test_a_type_that_is_paused_does_not_go_along() -> None:
+    """Its job waits in its place, and those behind it wait for it."""
+    device = Device()
+    outbox = await waiting(device, "a")
+    await outbox.enqueue("memo", {"text": "b"}, id="b", key="key-b")
+    await outbox.enqueue("note", {"text": "c"}, id="c", key="key-c")
+    await outbox.pause(type_="memo")
+    await go(device, outbox)
+    assert sent(device) == ["a"]
+    await outbox.resume(type_="memo")
+    await device.deliver_all(outbox)
+    assert sent(device) == ["a", "bc"]
+
+
+async def test_a_job_that_is_cancelled_costs_the_others_of_its_request_nothing() -> None:
+    """However long that takes: the leases of the others are renewed, and their results are settled."""
+    device = Device()
+    outbox = await waiting(device, *"abc")
+    silence = device.network.answer = Silence()
+    await outbox.resume()
+    await device.rest()
+    await outbox.cancel("a")
+    for _ in range(6):
+        await device.clock.advance(20_000)
+    device.network.answer = receipt
+    silence.answer()
+    await device.rest()
+    assert sent(device) == ["abc"]
+    assert [device.record(job)["state"] for job in "bc"] == ["completed", "completed"]
+
+
 async def test_a_server_that_runs_nothing_at_all_is_asked_for_one() -> None:
     """The first of a lane cannot have been stopped by another; no circle comes of it."""
     device = Device()

@@ -185,6 +185,21 @@ async def test_a_job_that_takes_its_context_down_again_and_again_is_put_aside() 
     assert device.end(accepted.id) == ("failed", "crashed")
 
 
+async def test_jobs_that_were_beside_it_are_not_put_aside_for_its_deaths() -> None:
+    """Whoever of them takes the context down is found out alone; nobody can tell while others are under way too."""
+    device = Device()
+    device.network.answer = Silence()
+    outbox = await device.context(concurrency=2)
+    jobs = [await outbox.enqueue("note", {"text": text}, lane=text) for text in "ab"]
+    await device.rest()
+    for _ in range(8):
+        assert [device.record(job.id)["state"] for job in jobs] == ["processing", "processing"]
+        await device.crash()
+        outbox = await device.context(concurrency=2)
+        outbox.wake()
+        await device.rest()
+
+
 @transaction("bodies", "attachments", durability="relaxed")
 def lose(job_id: str, store: str):  # type: ignore[no-untyped-def]
     yield Delete(store, [job_id, 0] if store == "attachments" else job_id)
