@@ -81,7 +81,8 @@ def test_a_refused_submit_keeps_form_and_ids(page):
     page.click("button")
     page.wait_for_function("() => told.length === 2")
     (refused, saved) = page.evaluate("() => told")
-    assert refused == ["refused", {"violations": [{"pointer": "/site", "message": "Enter the site."}]}]
+    violations = [{"pointer": "/site", "message": "Enter the site."}]
+    assert refused == ["refused", {"submission": before, "violations": violations}]
     assert saved[1]["id"] == before
     assert page.evaluate("() => holdfastInbox.count()") == 0
 
