@@ -203,6 +203,9 @@ const refresh = async () => {
   }
   const { words, number } = holdfast.python === "failed" ? await unseen(account) : { words: "", number: 0 };
   if (/** @type {string} */ (holdfast.python) === "ready") return;
+  show("list-failed", holdfast.python === "failed");
+  part(byId("list-failed"), "why").textContent =
+    words || `The part that shows it could not start (${why()}). Your own unsent inspections are still shown.`;
   const more = part(byId("group-way"), "more");
   more.textContent = words;
   more.hidden = !words;

@@ -72,7 +72,8 @@ class ListScreen:
         dom.write(dom.part(dom.by_id("only-here"), "count"), sentences.only_here(unsent, len(placed), more))
         dom.show(dom.by_id("only-here"), unsent > 0)
         dom.show(dom.by_id("list-empty"), loaded and not placed and not failed)
-        dom.write(dom.part(dom.by_id("list-failed"), "why"), failed)
+        why = f"{failed} Your own unsent inspections are still shown." if failed else ""
+        dom.write(dom.part(dom.by_id("list-failed"), "why"), why)
         dom.show(dom.by_id("list-failed"), bool(failed))
         dom.write(dom.by_id("list-as-of"), as_of)
         dom.show(dom.find(dom.by_id("inspections"), '[data-do="older"]'), older)

@@ -162,11 +162,12 @@ def test_what_was_queued_before_python_failed_is_counted_and_exported(server, ch
     page.add_init_script(NO_PAGE_WASM)
     page.goto(url)
     expect(page.locator("#count")).to_have_text("2 unsent", timeout=60_000)
-    outbox = open_screen(page, "outbox")
-    expect(outbox.locator("[data-part=more]:visible")).to_have_text(
+    words = (
         "2 saved before cannot be shown without the part that could not start (WebAssembly is blocked). "
         "They are kept on this device, and “Export all” holds them."
     )
+    expect(open_screen(page, "outbox").locator("[data-part=more]:visible")).to_have_text(words)
+    expect(open_screen(page, "inspections").locator("#list-failed")).to_contain_text(words)
     open_screen(page, "new")
     save(page, Inspection(site="Lock 3", photos=(camera(3),)))
     expect(page.locator("#count")).to_have_text("3 unsent", timeout=60_000)

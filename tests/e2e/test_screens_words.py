@@ -53,6 +53,18 @@ def expect_row(row, words, *, tone, sign, seconds=30):
     expect(icon(row)).to_have_attribute("href", f"#i-{sign}")
 
 
+def saved_before_python(relay, chromium):
+    """A page whose Python is still starting, with one inspection saved."""
+    device = chromium(visited=True)
+    device.context.add_init_script(NO_PYTHON_YET)
+    page = device.open(relay.url, ready=False)
+    device.offline()  # nor may the worker take it in and send it
+    fill(page, Inspection(site="Lock 7"))
+    submit(page)
+    expect_saved(page, "Lock 7")
+    return page
+
+
 def test_nothing_to_show_is_said_in_words(page):
     """An empty list invites to the first inspection; an empty Outbox says that nothing is waiting."""
     turn_to(page, "Inspections")
@@ -67,13 +79,7 @@ def test_nothing_to_show_is_said_in_words(page):
 
 def test_a_job_saved_before_python_is_there_reads_saved_on_this_device(relay, chromium):
     """Python is still starting: the row is there at once, says what is certain, and the header counts it."""
-    device = chromium(visited=True)
-    device.context.add_init_script(NO_PYTHON_YET)
-    page = device.open(relay.url, ready=False)
-    device.offline()  # nor may the worker take it in and send it
-    fill(page, Inspection(site="Lock 7"))
-    submit(page)
-    expect_saved(page, "Lock 7")
+    page = saved_before_python(relay, chromium)
     for screen, title in (("outbox", "Outbox"), ("inspections", "Inspections")):
         turn_to(page, title)
         row = entry(page, "Lock 7", on=screen)
@@ -84,13 +90,7 @@ def test_a_job_saved_before_python_is_there_reads_saved_on_this_device(relay, ch
 
 def test_what_was_saved_is_exported_while_python_is_still_starting(relay, chromium):
     """Nobody waits for Python: the export is there at once, with what is in the inbox."""
-    device = chromium(visited=True)
-    device.context.add_init_script(NO_PYTHON_YET)
-    page = device.open(relay.url, ready=False)
-    device.offline()  # nor may the worker take it in and send it
-    fill(page, Inspection(site="Lock 7"))
-    submit(page)
-    expect_saved(page, "Lock 7")
+    page = saved_before_python(relay, chromium)
     turn_to(page, "Outbox")
     with page.expect_download(timeout=30_000) as download:
         page.locator("#outbox").get_by_role("button", name="Export all").click()
