@@ -2,10 +2,10 @@
 
 import asyncio
 import hashlib
+import json
 import os
 import random
 import sqlite3
-from contextlib import AsyncExitStack, suppress
 from uuid import uuid4
 
 import httpx
@@ -13,6 +13,7 @@ import pytest
 
 from tests.contract.server.conftest import INSPECTION, QUICK_LEASE, STORES
 from tests.support.server import Server
+from tests.support.wire import Connection, as_sent
 
 LONG = bool(os.environ.get("HOLDFAST_LONG"))
 ROUNDS = 200 if LONG else 20
@@ -30,14 +31,13 @@ def stored(server: Server) -> list[str]:
     return keys
 
 
-async def post(client: httpx.AsyncClient, key: str, *, photo: bytes = b"") -> httpx.Response:
+def attempt(server: Server, key: str, *, photo: bytes = b"") -> httpx.Request:
     """One attempt, as JSON or with a photo."""
-    headers = {"Idempotency-Key": key}
+    url, headers = f"{server.url}/api/inspections", {"Idempotency-Key": key}
     if not photo:
-        return await client.post("/api/inspections", json=INSPECTION, headers=headers)
+        return httpx.Request("POST", url, json=INSPECTION, headers=headers)
     fields = {name: INSPECTION[name] for name in ("site", "inspected_on", "severity")}
-    files = {"photos": ("a.jpg", photo, "image/jpeg")}
-    return await client.post("/api/inspections", data=fields, files=files, headers=headers)
+    return httpx.Request("POST", url, data=fields, files={"photos": ("a.jpg", photo, "image/jpeg")}, headers=headers)
 
 
 every_store = pytest.mark.parametrize("store_options", STORES, indirect=True)
@@ -48,25 +48,24 @@ every_store = pytest.mark.parametrize("store_options", STORES, indirect=True)
 async def test_64_requests_with_one_key_have_one_effect(launch, store_options, processes):
     """Sent at the same moment, to one process or to two on the same data: equal answers or 409, and one inspection."""
     servers = [launch(*store_options) for _ in range(processes)]
+    connections = [await Connection.to(servers[number % processes].port) for number in range(64)]
     keys = [str(uuid4()) for _ in range(ROUNDS)]
-    limits = httpx.Limits(max_connections=64)
-    async with AsyncExitStack() as stack:
-        clients = [
-            await stack.enter_async_context(httpx.AsyncClient(base_url=server.url, limits=limits, timeout=60))
-            for server in servers
-        ]
-        for number, key in enumerate(keys):
-            photo = os.urandom(1_000) if number % 2 else b""
-            answers = await asyncio.gather(*(post(clients[n % processes], key, photo=photo) for n in range(64)))
-            made = [answer for answer in answers if answer.status_code == 201]
-            assert len({answer.content for answer in made}) == 1
-            assert sum("idempotency-replayed" not in answer.headers for answer in made) == 1
-            for answer in answers:
-                assert answer.headers["idempotency-key"] == key
-                if answer.status_code != 201:
-                    assert answer.status_code == 409, answer.text
-                    assert answer.json()["type"] == "urn:holdfast:problem:in-progress"
-                    assert int(answer.headers["retry-after"]) >= 1
+    for number, key in enumerate(keys):
+        photo = os.urandom(1_000) if number % 2 else b""
+        sent = [as_sent(attempt(servers[0], key, photo=photo)) for _ in connections]  # each with a boundary of its own
+        asked = zip(connections, sent, strict=True)
+        answers = await asyncio.gather(*(connection.ask(request) for connection, request in asked))
+        made = [answer for answer in answers if answer.status == 201]
+        assert len({answer.body for answer in made}) == 1
+        assert sum("idempotency-replayed" not in answer.headers for answer in made) == 1
+        for answer in answers:
+            assert answer.headers["idempotency-key"] == key
+            if answer.status != 201:
+                assert answer.status == 409, answer
+                assert json.loads(answer.body)["type"] == "urn:holdfast:problem:in-progress"
+                assert int(answer.headers["retry-after"]) >= 1
+    for connection in connections:
+        await connection.close()
     assert stored(servers[0]) == keys
 
 
@@ -95,29 +94,35 @@ async def test_a_server_killed_under_load_has_each_effect_once(launch, store_opt
     server = launch(*store_options, *QUICK_LEASE)
     dice = random.Random(20261121)
     receipts: dict[str, dict] = {}
-    over = asyncio.Event()
+    up, over = asyncio.Event(), asyncio.Event()
 
     async def keep_sending(client: httpx.AsyncClient) -> None:
         while not over.is_set():
             key, photo = str(uuid4()), os.urandom(2_000)
             while key not in receipts:
-                with suppress(httpx.TransportError):
-                    answer = await post(client, key, photo=photo)
-                    assert answer.status_code in (201, 409), answer.text
-                    if answer.status_code == 201:
-                        receipts[key] = answer.json()
-                        assert receipts[key]["photos"][0]["sha256"] == hashlib.sha256(photo).hexdigest()
+                try:
+                    answer = await client.send(attempt(server, key, photo=photo))
+                except httpx.TransportError:
+                    await up.wait()  # knocking all the while would only take the processor from the start
+                    continue
+                assert answer.status_code in (201, 409), answer.text
+                if answer.status_code == 201:
+                    receipts[key] = answer.json()
+                    assert receipts[key]["photos"][0]["sha256"] == hashlib.sha256(photo).hexdigest()
 
-    clients = [httpx.AsyncClient(base_url=server.url, timeout=30) for _ in range(CLIENTS)]
+    up.set()
+    clients = [httpx.AsyncClient(timeout=30) for _ in range(CLIENTS)]
     senders = [asyncio.create_task(keep_sending(client)) for client in clients]
     for _ in range(CRASHES):
         enough = len(receipts) + dice.randint(1, 40)
         while len(receipts) < enough:
             await asyncio.wait(senders, timeout=dice.random() / 50)
             assert not any(sender.done() for sender in senders)
+        up.clear()
         server.kill()
         acknowledged = set(receipts)
         await asyncio.to_thread(server.start)
+        up.set()
         assert acknowledged <= set(await asyncio.to_thread(stored, server))
     over.set()
     await asyncio.gather(*senders)
