@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from holdfast.errors import NotUniqueError
 from holdfast.keys import encode, index_key, key_of
 from holdfast.schema import MIGRATIONS
-from holdfast.storage import Count, Delete, Get, GetAll, KeyRange, Migration, ObjectStore, Put, schema_of
+from holdfast.storage import Count, Delete, Get, GetAll, GetEach, KeyRange, Migration, ObjectStore, Put, schema_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,6 +66,9 @@ class MemoryStore:
         match request:
             case Get(_, query, index):
                 return table.get(query, index)
+            case GetEach(_, keys):
+                self.requests += len(keys) - 1
+                return [table.get(key, None) for key in keys]
             case GetAll(_, span, index, limit, newest_first):
                 return table.get_all(span, index, limit, newest_first=newest_first)
             case Count(_, span, index):

@@ -53,6 +53,16 @@ class GetAll:
 
 
 @dataclass(frozen=True, slots=True)
+class GetEach:
+    """The records under these keys, in their order, None where there is none. Where each is a journey of its own, all are
+    made in one. Not for handles.
+    """
+
+    store: str
+    keys: tuple[Key, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Count:
     """How many records a range has."""
 
@@ -79,7 +89,7 @@ class Delete:
 
 
 Read = Get | GetAll | Count
-Request = Read | Put | Delete
+Request = Read | GetEach | Put | Delete
 Ahead = Callable[..., tuple[Read, ...]]
 Steps = Generator[Request, Any, T_co]
 

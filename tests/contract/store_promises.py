@@ -14,6 +14,7 @@ from holdfast.storage import (
     Delete,
     Get,
     GetAll,
+    GetEach,
     KeyRange,
     Migration,
     ObjectStore,
@@ -82,6 +83,19 @@ async def what_is_not_there_is_none(place):
     nothing = KeyRange([0, 0], [9, 9])
     requests = (Get("things", 1), Get("things", nothing, "by"), GetAll("things", nothing, "by"), GetAll("things"))
     assert await store.run(look(*requests, Count("things"), Get("blobs", [1, 0]))) == [None, None, [], [], 0, None]
+
+
+async def many_keys_are_read_as_each_alone(place):
+    """In the order asked for: what is not there, a key twice, and what the same transaction wrote or deleted before."""
+    store = place.open(SCHEMA)
+    one, two, three = ({"id": number} for number in (1, 2, 3))
+    await store.run(do(*map(Put, ["things"] * 3, (one, two, three))))
+    each = GetEach("things", (3, 9, 1, 3, 2))
+    assert await store.run(look(each, GetEach("things", ()))) == [[three, None, one, three, two], []]
+    assert await store.run(look(Get("things", 9), each, each)) == [None, *[[three, None, one, three, two]] * 2]
+    changed = Put("things", one | {"n": 1})
+    found = await store.run(do(changed, Delete("things", 3), each))
+    assert found[-1] == [None, None, one | {"n": 1}, None, two]
 
 
 async def the_last_write_counts(place):
@@ -532,6 +546,7 @@ async def a_deleted_database_begins_anew(place):
 PROMISES = [
     what_was_stored_is_there_for_the_next_transaction,
     what_is_not_there_is_none,
+    many_keys_are_read_as_each_alone,
     the_last_write_counts,
     nothing_is_stored_if_the_steps_raise,
     nothing_is_stored_if_the_steps_raise_at_once,

@@ -17,8 +17,8 @@ import js
 from pyodide.ffi import JsException, create_proxy, to_js
 
 from holdfast.errors import NewerStorageError, NotUniqueError, StorageClosedError, StorageError, StorageFullError
-from holdfast.memo import Memo
-from holdfast.storage import Count, Delete, Get, GetAll, KeyRange, ObjectStore, Put
+from holdfast.memo import NOTHING, Memo
+from holdfast.storage import Count, Delete, Get, GetAll, GetEach, KeyRange, ObjectStore, Put
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,6 +101,8 @@ class _Driver:
         self._asked: list[Read] = []
         """What the database was asked for; the steps wait for the last one, unless they have not begun."""
         self._begun = False
+        self._each: list[Read] = []
+        """What `GetEach` waits for, if that is what the steps wait for."""
         self._places = itertools.count()
         self._message: dict[Any, str] = {}
         """The requests of the next message, in order, as JSON. A record's key, where it may be written over until then."""
@@ -118,6 +120,9 @@ class _Driver:
             self._memo.learn(read, text)
         if not self._begun:
             return self._go_on(None)
+        each, self._each = self._each, []
+        if each:
+            return self._go_on([self._recalled(read) for read in each])
         return self._go_on(_value(self._schema, asked[-1], answers[-1], handles))
 
     def kept(self) -> list[Any]:
@@ -152,17 +157,26 @@ class _Driver:
                 elif isinstance(request, Delete):
                     self._memo.delete(request)
                     self._add(f'["delete",{json.dumps(request.store)},{_query(request.query)}]')
+                elif isinstance(request, GetEach):
+                    each: list[Read] = [Get(request.store, key) for key in request.keys]
+                    unknown = [read for read in each if self._memo.recall(read) is None]
+                    if unknown:
+                        self._each = each
+                        return self._ask(*unknown)
+                    value = [self._recalled(read) for read in each]
+                elif self._memo.recall(request) is None:
+                    return self._ask(request)
                 else:
-                    known = self._memo.recall(request)
-                    if known is None:
-                        return self._ask(request)
-                    value = json.loads(known)
+                    value = self._recalled(request)
         except StopIteration as end:
             self._result = end.value
             return self._written()
         except BaseException as error:  # noqa: BLE001  (whatever it is, half of a transaction must not be committed)
             self.failure = error
             return None
+
+    def _recalled(self, read: Read) -> Any:
+        return json.loads(self._memo.recall(read) or NOTHING)
 
     def _put(self, request: Put) -> None:
         store = json.dumps(request.store)

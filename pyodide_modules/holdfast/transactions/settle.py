@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from holdfast.gates import Gates, Miss, breaker_name, hold_name, one_by_one_name, opened
 from holdfast.lifecycle import Reason, State
 from holdfast.outcome import Alone, AuthRequired, Conflict, Delivered, NotRun, Rejected, Retry, Unreachable, Wait
-from holdfast.storage import Get, GetAll, Put, transaction
+from holdfast.storage import Get, GetAll, GetEach, Put, transaction
 from holdfast.transactions.claim import STORES, Claim, Claimant, claim, first_looks
 from holdfast.transactions.lane import promote
 from holdfast.transactions.moving import move, read_queue
@@ -96,8 +96,8 @@ def settle_and_claim(attempts: Sequence[Attempt], who: Claimant, limit: int, now
 def renew(fences: Mapping[str, int], who: Claimant, now: Millis) -> Steps[bool]:
     """Prolong the leases of jobs while a long send runs. False: no claim of them is ours any more, stop sending."""
     ours = False
-    for job_id, fence in fences.items():
-        record: Record | None = yield Get("jobs", job_id)
+    records: list[Record | None] = yield GetEach("jobs", tuple(fences))
+    for record, fence in zip(records, fences.values(), strict=True):
         if record is not None and record["state"] == State.PROCESSING and record["fence"] == fence:
             yield Put("jobs", record | {"lease_until": now + who.lease_ms})
             ours = True

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any, Final
 
 from holdfast.batch import BYTES, TOGETHER
 from holdfast.lifecycle import State
-from holdfast.storage import ABOVE_ALL, Get, GetAll, KeyRange
+from holdfast.storage import ABOVE_ALL, GetAll, GetEach, KeyRange
 
 if TYPE_CHECKING:
     from holdfast.gates import Gates
     from holdfast.ports import Millis
     from holdfast.storage import Record, Steps
     from holdfast.transactions.claim import Claimant
+
+
+AT_ONCE: Final = 50
+"""Bodies read in one go. The last that fits may be the first of them, and then the others were read in vain."""
 
 
 def followers(who: Claimant, head: Record, payload: Any, gates: Gates, now: Millis) -> Steps[list[tuple[Record, Any]]]:
@@ -28,15 +33,17 @@ def followers(who: Claimant, head: Record, payload: Any, gates: Gates, now: Mill
     size = _size(payload)
     lane = [head[name] for name in ("account", "queue", "lane_key")]
     behind = KeyRange([*lane, head["place"] + 1], [*lane, ABOVE_ALL])
-    for record in (yield GetAll("jobs", behind, "lanes", most - 1)):
-        if not _may_follow(who, head, record, gates, now):
-            break
-        body = yield Get("bodies", record["id"])
-        most = min(most, _most_with(who, record, gates, now))
-        size += _size(body["payload"]) if body else 0
-        if body is None or len(found) + 2 > most or size > BYTES:
-            break
-        found.append((record, body["payload"]))
+    records = yield GetAll("jobs", behind, "lanes", most - 1)
+    able = list(takewhile(lambda record: _may_follow(who, head, record, gates, now), records))
+    for first in range(0, len(able), AT_ONCE):
+        some = able[first : first + AT_ONCE]
+        bodies = yield GetEach("bodies", tuple(record["id"] for record in some))
+        for record, body in zip(some, bodies, strict=True):
+            most = min(most, _most_with(who, record, gates, now))
+            size += _size(body["payload"]) if body else 0
+            if body is None or len(found) + 2 > most or size > BYTES:
+                return found
+            found.append((record, body["payload"]))
     return found
 
 

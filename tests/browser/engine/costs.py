@@ -55,9 +55,7 @@ async def costs(each):
 
     Beside as many stored jobs of each kind that is not due.
     """
-    if not _counted:
-        _counted.append(run_js(COUNT)())
-    store = IndexedDBStore(f"costs-{next(_numbers)}")
+    store = _new_store()
     jobs = [stored(number, kind) for kind in KINDS for number in range(1, int(each) + 1)]
     for first in range(0, len(jobs), FILL):
         await store.run(put("jobs", jobs[first : first + FILL]))
@@ -71,9 +69,7 @@ async def costs(each):
     found = {}
 
     async def spend(name, work):
-        before = _now()
-        await work()
-        found[name] = [after - earlier for after, earlier in zip(_now(), before, strict=True)]
+        found[name] = await _spent(work)
 
     await spend("look", outbox.drain)
     await spend("enqueue", lambda: outbox.enqueue("note", {"text": "a"}, lane="mine"))
@@ -82,6 +78,37 @@ async def costs(each):
     await spend("enqueue behind a pause", lambda: outbox.enqueue("note", {"text": "b"}, lane="mine"))
     store.close()
     return json.dumps(found)
+
+
+async def costs_of_batch(jobs):
+    """Of the way of so many jobs from claim to settled, in one request; as JSON."""
+    store = _new_store()
+    outbox = Outbox("test", app_version=1)
+    outbox.queue("readings")
+    outbox.route("reading", "POST", "/api/readings", queue="readings", batch=1_000)
+    lab = Laboratory(store=store)
+    await outbox.open(lab.ports())
+    await outbox.pause()
+    for number in range(int(jobs)):
+        await outbox.enqueue("reading", {"number": number})
+    outbox.wake = lambda: None
+    await outbox.resume()
+    spent = await _spent(outbox.drain)
+    assert len(lab.transport.sent) == 1
+    store.close()
+    return json.dumps(spent)
+
+
+def _new_store():
+    if not _counted:
+        _counted.append(run_js(COUNT)())
+    return IndexedDBStore(f"costs-{next(_numbers)}")
+
+
+async def _spent(work):
+    before = _now()
+    await work()
+    return [after - earlier for after, earlier in zip(_now(), before, strict=True)]
 
 
 def _now():

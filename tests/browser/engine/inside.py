@@ -12,7 +12,7 @@ from pyodide.ffi import create_once_callable, to_js
 from holdfast.browser import locks as web_locks
 from holdfast.browser.idb import IndexedDBStore
 from holdfast.browser.locks import WebLocks
-from tests.browser.engine.costs import costs  # noqa: F401  (asked for by name)
+from tests.browser.engine.costs import costs, costs_of_batch  # noqa: F401  (asked for by name)
 from tests.browser.engine.indexed import IndexedStore
 from tests.browser.engine.loop import run
 from tests.contract import engine_promises, lock_promises, store_promises

@@ -19,3 +19,11 @@ def test_a_job_costs_as_much_beside_thousands_as_beside_four(ask) -> None:
     few, many = (json.loads(ask("costs", str(each))) for each in (1, 2_500))
     assert few == many
     assert all(tuple(few[name]) <= most for name, most in ATMOST.items()), few
+
+
+@pytest.mark.browser
+def test_jobs_that_go_together_are_read_together(ask) -> None:
+    """Each has a body to be read and a record to be written twice; the crossings for it are those of one and some."""
+    one, many = (json.loads(ask("costs_of_batch", str(jobs))) for jobs in (1, 101))
+    assert many[0] - one[0] <= 400
+    assert many[1] - one[1] <= 3
