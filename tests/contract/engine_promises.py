@@ -299,6 +299,25 @@ async def a_queue_that_lost_its_counters_is_counted_anew(place):
     assert (await outbox.stats())["states"]["completed"] == 2
 
 
+async def a_queue_whose_record_is_gone_gets_it_back(place):
+    """With the next job, or the next drain: no job is given a place before those that wait, and all are counted."""
+    for is_next in ("a job", "a drain"):
+        bench = Bench(place.fresh())
+        outbox = await bench.outbox()
+        for text in "ab":
+            await outbox.enqueue("note", {"text": text})
+        await bench.store.run(do(Delete("queues", ["", "notes"])))
+        if is_next == "a drain":
+            await bench.deliver(outbox)
+            assert (await outbox.stats())["states"]["completed"] == 2
+        await outbox.enqueue("note", {"text": "c"})
+        assert (await outbox.stats())["unsent"] == (3 if is_next == "a job" else 1)
+        await bench.deliver(outbox)
+        assert bench.sent() == ["a", "b", "c"], is_next
+        stats = await outbox.stats()
+        assert (stats["states"]["completed"], stats["unsent"]) == (3, 0), is_next
+
+
 async def a_damaged_gate_stops_nothing_but_what_it_stopped(place):
     """A pause stays a pause. A server of which nobody knows any more is asked first: what it has switched off stays off."""
     junk = {"flags": 7, "read_at": "x", "failures": None, "open_until": [], "sign_ins": "x", "since": {}}
@@ -393,6 +412,7 @@ ENGINE_PROMISES = [
     lost_bytes_do_not_stop_an_export,
     a_damaged_queue_is_counted_anew_and_delivery_goes_on,
     a_queue_that_lost_its_counters_is_counted_anew,
+    a_queue_whose_record_is_gone_gets_it_back,
     a_damaged_gate_stops_nothing_but_what_it_stopped,
     a_damaged_lease_is_nobodys,
     what_a_newer_version_has_made_is_left_alone,

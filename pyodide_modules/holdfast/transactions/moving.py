@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from holdfast.histogram import add
-from holdfast.lifecycle import REDRIVABLE, Reason, State, check_move
-from holdfast.storage import Get, Put
+from holdfast.lifecycle import REDRIVABLE, STATES, Reason, State, check_move
+from holdfast.storage import ABOVE_ALL, Get, GetAll, KeyRange, Put
+from holdfast.upkeep import queue_anew
 
 if TYPE_CHECKING:
     from holdfast.ports import Millis
@@ -14,18 +15,33 @@ if TYPE_CHECKING:
 
 
 def read_queue(account: str, queue: str) -> Steps[Record]:
-    """The queue's own record: its last place, and counters that survive restart and pruning."""
+    """The queue's own record: its last place, and counters that survive restart and pruning.
+
+    A queue has none before its first job. One that has jobs and lost its record gets it back, or the next job would be given
+    a place before theirs.
+    """
     found: Record | None = yield Get("queues", [account, queue])
-    return found or {
-        "account": account,
-        "queue": queue,
-        "last_place": 0,
-        "states": {},
-        "retries": 0,
-        "failures": {},
-        "last_received_at": None,
-        "latency": {},
-    }
+    if found is not None:
+        return found
+    first = yield Get("jobs", KeyRange([account, queue], [account, queue, ABOVE_ALL]), "oldest")
+    if first is None:
+        return queue_anew({"account": account, "queue": queue}, {}, 0)
+    return (yield from remake_queue({"account": account, "queue": queue}))
+
+
+def remake_queue(record: Record) -> Steps[Record]:
+    """Store a queue's record as its jobs say that it should be, with what is sound of the one there was."""
+    account, queue = record["account"], record["queue"]
+    states: dict[str, int] = {}
+    last_place = 0
+    for state in STATES:
+        jobs = yield GetAll("jobs", KeyRange([account, queue, state, 0], [account, queue, state, ABOVE_ALL]), "oldest")
+        states[state] = len(jobs)
+        places = [job.get(name) for job in jobs for name in ("seq", "place")]
+        last_place = max([last_place, *(place for place in places if type(place) is int)])
+    anew = queue_anew(record, states, last_place)
+    yield Put("queues", anew)
+    return anew
 
 
 def count_in(queue: Record, state: State) -> None:

@@ -8,8 +8,8 @@ from holdfast.lifecycle import ON_THE_WAY, STATES, Reason
 from holdfast.soundness import damage_of, is_body, is_newer, saved_body, saved_record
 from holdfast.storage import ABOVE_ALL, Count, Delete, Get, GetAll, KeyRange, Put, reading, transaction
 from holdfast.transactions.lane import head_of, promote
-from holdfast.transactions.moving import read_queue
-from holdfast.upkeep import damage_of_queue, gate_anew, is_gate, is_lease, is_queue, queue_anew
+from holdfast.transactions.moving import read_queue, remake_queue
+from holdfast.upkeep import damage_of_queue, gate_anew, is_gate, is_lease, is_queue
 
 if TYPE_CHECKING:
     from holdfast.ports import Millis
@@ -49,14 +49,7 @@ def mend_queue(key: list[Any], now: Millis) -> Steps[None]:
     if not isinstance(account, str) or not isinstance(queue, str):
         yield Delete("queues", key)
         return
-    states: dict[str, int] = {}
-    last_place = 0
-    for state in STATES:
-        jobs = yield GetAll("jobs", KeyRange([account, queue, state, 0], [account, queue, state, ABOVE_ALL]), "oldest")
-        states[state] = len(jobs)
-        places = [job.get(name) for job in jobs for name in ("seq", "place")]
-        last_place = max([last_place, *(place for place in places if type(place) is int)])
-    yield Put("queues", queue_anew(record, states, last_place))
+    yield from remake_queue(record)
 
 
 @transaction("gates", "quarantine", durability="strict")

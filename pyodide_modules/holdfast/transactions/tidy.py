@@ -163,7 +163,8 @@ def prune(account: str, queue_name: str, retention: Retention, now: Millis, foun
     for state in PRUNED:
         for record in (yield _old(account, state, retention, now)):
             yield from _delete(record)
-        queue = yield from read_queue(account, queue_name)
+    queue = yield from read_queue(account, queue_name)
+    for state in PRUNED:
         excess = queue["states"].get(state, 0) - retention.finished_count
         if excess > 0:
             span = [account, queue_name, state]
