@@ -146,14 +146,17 @@ def _damage(entry: InboxEntry) -> list[str]:
         "type": isinstance(raw["type"], str),
         "account": isinstance(raw["account"], str),
         "taken_at": type(taken_at) is int and taken_at >= 0,
-        "fields": fields is None or (isinstance(fields, list) and all(_is_pair(pair) for pair in fields)),
+        "fields": fields is None or are_fields(fields),
         "options": isinstance(raw["options"], dict),
     }
     return [name for name, is_sound in sound.items() if not is_sound]
 
 
-def _is_pair(pair: Any) -> bool:
-    return isinstance(pair, list | tuple) and [type(part) for part in pair] == [str, str]
+def are_fields(value: Any) -> bool:
+    """Whether these are the raw fields of a form: pairs of a name and a text."""
+    return isinstance(value, list) and all(
+        isinstance(pair, list | tuple) and [type(part) for part in pair] == [str, str] for pair in value
+    )
 
 
 def _undecodable(outbox: Outbox, entry: InboxEntry, damaged: list[str]) -> Waiting:

@@ -8,12 +8,10 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from holdfast.errors import InvalidOptionError, SecretError, TooLargeError
-from holdfast.job import PRIORITIES
+from holdfast.job import PRIORITIES, File
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Sequence
-
-    from holdfast.job import File
 
 PAYLOAD_BYTES = 1_000_000
 ATTACHMENTS_BYTES = 100_000_000
@@ -31,7 +29,7 @@ def check_content(payload: Any, files: Sequence[File]) -> None:
     """Let through what fits.
 
     Raises:
-        InvalidOptionError: the payload is not JSON, or an attachment is no `File`.
+        InvalidOptionError: the payload is not JSON, or the attachments are no list of `File`.
         TooLargeError: payload or attachments are over the limit; nothing was stored.
     """
     _check_values(payload)
@@ -43,13 +41,25 @@ def check_content(payload: Any, files: Sequence[File]) -> None:
         raise TooLargeError(
             f"The payload has {size:,} bytes; {PAYLOAD_BYTES:,} are the limit. Send large data as attachments.",
         )
-    for file in files:
-        check_whole_number("the size of an attachment", getattr(file, "size", None), least=0)
+    _check_files(files)
     if len(files) > ATTACHMENTS:
         raise TooLargeError(f"There are {len(files)} attachments; {ATTACHMENTS} are the limit. Remove some.")
     total = sum(file.size for file in files)
     if total > ATTACHMENTS_BYTES:
         raise TooLargeError(f"The attachments have {total:,} bytes; {ATTACHMENTS_BYTES:,} are the limit. Remove some.")
+
+
+def _check_files(files: Any) -> None:
+    if not isinstance(files, list | tuple):
+        raise InvalidOptionError(f"attachments takes a list of File; not {files!r}.")
+    for file in files:
+        if not isinstance(file, File):
+            raise InvalidOptionError(f"Each of attachments is a File; not {file!r}.")
+        if not all(isinstance(text, str) for text in (file.field, file.name, file.media_type)):
+            raise InvalidOptionError(
+                f"field, name and media_type of each of attachments are texts; not so in {file!r}."
+            )
+        check_whole_number("the size of each of attachments", file.size, least=0)
 
 
 def _check_values(payload: Any) -> None:

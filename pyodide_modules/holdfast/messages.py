@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from holdfast.errors import HoldfastError, InvalidOptionError, InvalidPayloadError
 from holdfast.job import File
-from holdfast.limits import read_json
+from holdfast.limits import check_one_of, read_json
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -45,7 +45,9 @@ async def _submit(outbox: Outbox, params: dict[str, Any], files: Sequence[File])
 
 
 async def _edit(outbox: Outbox, params: dict[str, Any], files: Sequence[File]) -> Any:
-    attachments = None if params.get("keep_attachments") is True else files
+    keeps = params.get("keep_attachments", False)
+    check_one_of("keep_attachments", keeps, (False, True))
+    attachments = None if keeps else files
     accepted = await outbox.edit(_id(params), params["payload"], attachments=attachments)
     return {"id": accepted.id, "key": accepted.key}
 
@@ -67,7 +69,7 @@ async def _stats(outbox: Outbox, _params: dict[str, Any], _files: Sequence[File]
 
 
 async def _retry(outbox: Outbox, params: dict[str, Any], _files: Sequence[File]) -> Any:
-    return await outbox.retry(_id(params), accept_duplicate=params.get("accept_duplicate") is True)
+    return await outbox.retry(_id(params), accept_duplicate=params.get("accept_duplicate", False))
 
 
 async def _retry_all(outbox: Outbox, params: dict[str, Any], _files: Sequence[File]) -> Any:

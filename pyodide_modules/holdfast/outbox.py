@@ -6,7 +6,6 @@ An `Outbox` is described at import and opened on ports later, so that the same m
 from __future__ import annotations
 
 import asyncio
-import re
 from base64 import b64encode
 from collections import Counter
 from contextlib import suppress
@@ -31,7 +30,7 @@ from holdfast.errors import (
 from holdfast.events import stream
 from holdfast.gates import Gates, pause_name
 from holdfast.guard import GuardedStore
-from holdfast.inbox import Intake, lane_of
+from holdfast.inbox import Intake, are_fields, lane_of
 from holdfast.job import DEFAULT_PRIORITY, Draft, File, new_job, public_row
 from holdfast.lifecycle import REASONS, STATES, UNSENT, Reason, State
 from holdfast.limits import (
@@ -47,7 +46,7 @@ from holdfast.limits import (
 from holdfast.ports import InboxEntry
 from holdfast.processor import Processor
 from holdfast.registry import Registry
-from holdfast.routes import Route
+from holdfast.routes import Route, check_path
 from holdfast.rows import row_in_inbox, rows
 from holdfast.statistics import described_storage, statistics
 from holdfast.transactions.adopting import adopt, read_depths
@@ -79,8 +78,6 @@ EXPORT_BATCH = 500
 REDRIVE_LIMIT = 10_000
 """Failed jobs that one `retry_all` sends again at most."""
 
-
-_OWN_PATH = re.compile(r"/([^/].*)?")
 
 Wake = Literal["person", "wake", "timer"]
 
@@ -127,18 +124,18 @@ class Outbox(Registry):
                 and put aside, and the age of the oldest (transactions/reporting.py). Nobody is told without it.
 
         Raises:
-            InvalidOptionError: no name, a version that is no whole number, or reports to another origin.
+            InvalidOptionError: no name, a version that is no whole number, no Retention, or reports to another origin.
         """
         super().__init__()
         check_text("name", name)
         check_whole_number("app_version", app_version, least=0)
-        if reports is not None and not _OWN_PATH.fullmatch(str(reports)):
-            raise InvalidOptionError(
-                f"reports takes a path of our own origin, such as '/api/metrics'; not {reports!r}."
-            )
+        if retention is not None and not isinstance(retention, Retention):
+            raise InvalidOptionError(f"retention takes a Retention, or nothing; not {retention!r}.")
+        if reports is not None:
+            check_path("reports", reports)
         self.name = name
         self.app_version = app_version
-        self.retention = retention or Retention()
+        self.retention = Retention() if retention is None else retention
         self.reports = reports
         self._ports: Ports | None = None
         self._processors: dict[str, Processor] = {}
@@ -266,6 +263,8 @@ class Outbox(Registry):
         handler = self.handler_of(type_)
         if not isinstance(handler, Route) or handler.form is None:
             raise InvalidOptionError(f"The type {type_!r} has no form; enqueue a payload instead.")
+        if not are_fields(fields):
+            raise InvalidOptionError(f"fields takes a list of pairs, each a name and a text; not {fields!r}.")
         return await self.enqueue(type_, handler.form.parse(fields), id=id, key=key, attachments=files)
 
     def draft(
@@ -435,7 +434,10 @@ class Outbox(Registry):
 
         An event is a dict with its `kind`: `change` (`ids`), `progress` (`id`, `sent`, `total` in bytes), `drained` (`queue`,
         `wake_at`), `outlives_key` and `about_to_prune` before these happen, `storage` and `stalled` (alarms.py), and others.
+        Raises InvalidOptionError.
         """
+        if not callable(callback):
+            raise InvalidOptionError(f"listen takes a function; not {callback!r}.")
         self._listeners.append(callback)
         return lambda: self._listeners.remove(callback)
 
@@ -449,7 +451,13 @@ class Outbox(Registry):
     # Acting
 
     async def retry(self, job_id: str, *, accept_duplicate: bool = False) -> Record:
-        """Send a job now, or once more. Raises JobNotFoundError, ActionRefusedError (it says why)."""
+        """Send a job now, or once more; with `accept_duplicate` also one whose effect may have been done already.
+
+        Raises:
+            JobNotFoundError, InvalidOptionError: the call is wrong.
+            ActionRefusedError: it cannot go; the message says why.
+        """
+        check_one_of("accept_duplicate", accept_duplicate, (False, True))
         account = await self.ports.inbox.account()
         found = await self._read_taken_in(job_id)
         origin = self.origin_of(found.record["type"])
@@ -477,7 +485,7 @@ class Outbox(Registry):
         Without `attachments` it keeps those it has. Raises as `enqueue` and `retry`.
         """
         record = (await self._read_taken_in(job_id)).record
-        files = list(await self.files(job_id)) if attachments is None else list(attachments)
+        files = await self.files(job_id) if attachments is None else attachments
         handler = self.handler_of(record["type"])
         _check(handler, payload, files)
         accepted = Accepted(self.ports.entropy.uuid(), self.ports.entropy.uuid())
@@ -673,8 +681,10 @@ class Outbox(Registry):
         return record | {"state": State.CANCELLED, "reason": Reason.BY_PERSON}
 
     def _pause_name(self, queue: str | None, type_: str | None) -> str:
-        if queue is not None and queue not in self.queues():
-            raise InvalidOptionError(f"There is no queue {queue!r}; there are {', '.join(self.queues())}.")
+        if queue is not None and type_ is not None:
+            raise InvalidOptionError("A pause is one of a queue or of a type, which has one queue: name either.")
+        if queue is not None:
+            check_one_of("queue", queue, list(self.queues()))
         if type_ is not None:
             self.handler_of(type_)
         return pause_name(queue, type_)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from holdfast.limits import check_text, check_whole_number
 from holdfast.routes import Route, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable
 
     from holdfast.outcome import Verdict
     from holdfast.ports import Answer
@@ -65,14 +66,14 @@ class Registry:
         Args:
             type_: the name of the type.
             method: POST, PUT, PATCH or DELETE.
-            url: a path of our origin or a URL; `{name}` is filled from the payload.
+            url: a path of our origin or a URL of http or https; `{name}` is filled from the payload.
             queue: jobs of one queue run one at a time unless `queue(…)` says otherwise, apart from other queues.
             form: the rules its payload must keep; checked before anything is stored.
             attempts: failed attempts before a job is put aside.
             backoff: how the waits between them grow.
             summary: fields of the payload that lists show.
             files_field: the part name of attachments that name none of their own.
-            probe: the flags document of its server.
+            probe: the path of the flags document of its server.
             halt: a job that ends without success keeps its place and holds its lane until a person decides.
             durability: "relaxed" for many cheap jobs, such as analytics events; never told to anybody as saved.
             batch: let jobs that wait together share a request to `/api/batch` of their server: True, or how many at most.
@@ -90,7 +91,7 @@ class Registry:
             url,
             queue=queue,
             form=form,
-            backoff=backoff or Backoff(),
+            backoff=Backoff() if backoff is None else backoff,
             attempts=attempts,
             summary=_names("summary", summary),
             files_field=files_field,
@@ -119,7 +120,8 @@ class Registry:
         """
 
         def register(run: Run) -> Run:
-            self._register(Task(type_, run, queue=queue, backoff=backoff or Backoff(), attempts=attempts))
+            usual = Backoff() if backoff is None else backoff
+            self._register(Task(type_, run, queue=queue, backoff=usual, attempts=attempts))
             return run
 
         return register
@@ -173,6 +175,6 @@ class Registry:
 
 def _names(option: str, names: Iterable[str]) -> tuple[str, ...]:
     """The names of fields; one name alone would be taken for its letters."""
-    if isinstance(names, str):
-        raise InvalidOptionError(f"{option} takes a list of names; not the text {names!r}.")
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise InvalidOptionError(f"{option} takes a list of names, such as ['site']; not {names!r}.")
     return tuple(names)

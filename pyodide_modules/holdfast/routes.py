@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from urllib.parse import quote, urlsplit
 
@@ -25,6 +26,10 @@ LARGEST_BATCH = 1_000
 """The companion takes no more at once."""
 
 _PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
+# Browsers take a backslash for a slash and drop line breaks (WHATWG URL, 4.4): with those a path could name a host.
+_LETTER = r"[^\s\\{}\x00-\x1f\x7f\ud800-\udfff]"
+_URL = re.compile(rf"(?!//)(https?://[\w.:\[\]-]+(?=/|$)|(?![^/]*:))({_LETTER}|\{{[^{{}}]+\}})*")
+_PATH = re.compile(rf"/(?!/){_LETTER}*")
 
 
 class Violation(NamedTuple):
@@ -73,8 +78,17 @@ class Route:
         """Raises InvalidOptionError."""
         _check_handler(self)
         check_one_of("method", self.method, ("POST", "PUT", "PATCH", "DELETE"))
-        for name in ("url", "files_field", "probe"):
+        for name in ("url", "files_field"):
             check_text(name, getattr(self, name))
+        if not _is_address(self.url):
+            raise InvalidOptionError(
+                f"url takes a path of our origin, such as '/api/x', or a URL such as 'https://host/x'; not {self.url!r}."
+            )
+        check_path("probe", self.probe)
+        if self.form is not None and not all(
+            callable(getattr(self.form, name, None)) for name in ("parse", "violations")
+        ):
+            raise InvalidOptionError(f"form takes an object with the methods parse and violations; not {self.form!r}.")
         for name in ("summary", "secrets"):
             for field_name in getattr(self, name):
                 check_text(name, field_name)
@@ -85,8 +99,10 @@ class Route:
                 f"The route {self.type!r} has a form, and who submits one is told that it is saved: its durability is strict.",
             )
         for name in ("receipt", "classify"):
-            if getattr(self, name) is not None and not callable(getattr(self, name)):
-                raise InvalidOptionError(f"{name} takes a function, or nothing; not {getattr(self, name)!r}.")
+            judges = getattr(self, name)
+            # What an async function returns is always true: any answer would be a receipt.
+            if judges is not None and (not callable(judges) or iscoroutinefunction(judges)):
+                raise InvalidOptionError(f"{name} takes a function that is not async, or nothing; not {judges!r}.")
         _check_batch(self)
 
     @property
@@ -140,6 +156,20 @@ class Task:
 
 
 Handler = Route | Task
+
+
+def check_path(name: str, value: Any) -> None:
+    """Let through the path of a document on a server. Raises InvalidOptionError."""
+    if not isinstance(value, str) or not _PATH.fullmatch(value):
+        raise InvalidOptionError(f"{name} takes a path that starts with one slash, such as '/api/x'; not {value!r}.")
+
+
+def _is_address(url: str) -> bool:
+    try:
+        urlsplit(url).port  # noqa: B018  (raises where host or port are none)
+    except ValueError:
+        return False
+    return _URL.fullmatch(url) is not None
 
 
 def _check_batch(route: Route) -> None:

@@ -1,6 +1,7 @@
 """What can be stored is let through, everything else is refused before anything is stored."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -16,12 +17,24 @@ from holdfast.limits import (
     check_whole_number,
     read_json,
 )
+from holdfast.routes import Violation
 from holdfast.testing import answer_with
 from tests.support.device import Device, describe, in_turn
 
 
 def photo(size: int = 1) -> File:
     return File("photos", "a.jpg", "image/jpeg", size, b"")
+
+
+class Lenient:
+    """A form without rules."""
+
+    def parse(self, fields: list[tuple[str, str]]) -> dict[str, Any]:
+        return dict(fields)
+
+    def violations(self, payload: Any, files: object = ()) -> list[Violation]:
+        del payload, files
+        return []
 
 
 def options(**changed: object) -> dict[str, object]:
@@ -155,23 +168,37 @@ def test_a_document_from_outside_is_read_as_it_is(value: object) -> None:
         ("enqueue", ("note", {}), {"id": 5}),
         ("enqueue", ("note", {}), {"key": ""}),
         ("enqueue", ("note", {}), {"attachments": ["a.jpg"]}),
+        ("enqueue", ("note", {}), {"attachments": None}),
+        ("enqueue", ("note", {}), {"attachments": 5}),
+        ("enqueue", ("note", {}), {"attachments": photo()}),
+        ("enqueue", ("note", {}), {"attachments": [File("", None, "image/jpeg", 1, b"")]}),  # type: ignore[arg-type]
+        ("submit", ("note", []), {"id": "a", "key": "a"}),
+        ("submit", ("form", 5), {"id": "a", "key": "a"}),
+        ("submit", ("form", [("text", 5)]), {"id": "a", "key": "a"}),
+        ("submit", ("form", ["ab"]), {"id": "a", "key": "a"}),
         ("enqueue", ("note", {}), {"delay_ms": -1}),
         ("enqueue", ("note", {}), {"ttl_ms": 0}),
         ("enqueue", ("nobody.knows", {}), {}),
         ("jobs", (), {"state": "done"}),
         ("jobs", (), {"state": []}),
         ("jobs", (), {"reason": "bad"}),
+        ("jobs", (), {"reason": []}),
         ("jobs", (), {"limit": 0}),
         ("job", (None,), {}),
         ("wait", (5,), {}),
         ("wait", ("x",), {"timeout_ms": -1}),
         ("retry", ([],), {}),
+        ("retry", ("x",), {"accept_duplicate": "false"}),
+        ("retry", ("x",), {"accept_duplicate": 1}),
+        ("listen", (None,), {}),
         ("cancel", ("",), {}),
         ("edit", (5, {}), {}),
         ("files", (None,), {}),
         ("pause", (), {"queue": "nowhere"}),
         ("pause", (), {"type_": "nobody.knows"}),
         ("pause", (), {"type_": []}),
+        ("pause", (), {"queue": []}),
+        ("pause", (), {"queue": "notes", "type_": "note"}),
         ("resume", (), {"queue": 5}),
         ("drain", (), {"timeout_ms": -1}),
         ("drain", (), {"wake": "never"}),
@@ -184,10 +211,25 @@ async def test_every_option_of_every_verb_is_checked(
 ) -> None:
     """A wrong type, a negative time, an unknown type or queue: an error that says so, and nothing is stored."""
     device = Device()
-    outbox = await device.context()
+    outbox = describe()
+    outbox.route("form", "POST", "/api/form", form=Lenient())
+    await device.context(outbox)
     with pytest.raises(UsageError):
         await getattr(outbox, verb)(*arguments, **options)
     assert device.store.records("jobs") == device.store.records("gates") == []
+
+
+@pytest.mark.parametrize("attachments", [5, "a.jpg", [None], photo()], ids=repr)
+async def test_an_edit_with_wrong_attachments_leaves_the_job_as_it_is(attachments: Any) -> None:
+    """The call is refused as an enqueue would be, and the job keeps those it has."""
+    device = Device()
+    outbox = await device.context()
+    accepted = await outbox.enqueue("note", {"text": "a"}, delay_ms=60_000, attachments=[photo()])
+    with pytest.raises(InvalidOptionError, match="attachments"):
+        await outbox.edit(accepted.id, {"text": "b"}, attachments=attachments)
+    job = await outbox.job(accepted.id)
+    assert job is not None
+    assert (job["state"], job["payload"], len(job["attachments"])) == ("pending", {"text": "a"}, 1)
 
 
 async def test_an_edit_stores_no_secret_either() -> None:

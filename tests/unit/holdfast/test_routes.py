@@ -59,7 +59,16 @@ def test_a_route_gives_a_job_at_least_one_attempt() -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "origin"), [("/api/x", ""), ("api/x", ""), ("https://other.example/x", "https://other.example")]
+    ("url", "origin"),
+    [
+        ("/api/x", ""),
+        ("api/x", ""),
+        ("/", ""),
+        ("/sites/{the site: its name}/a:b?c=d#é", ""),
+        ("https://other.example/x", "https://other.example"),
+        ("http://localhost:8000", "http://localhost:8000"),
+        ("https://[::1]:8443/{site}", "https://[::1]:8443"),
+    ],
 )
 def test_the_origin_is_that_of_the_address(url: str, origin: str) -> None:
     """'' is our own."""
@@ -74,6 +83,11 @@ def test_a_type_has_one_route() -> None:
         outbox.route("t", "POST", "/y")
 
 
+async def never(*_given: object) -> bool:
+    """What it returns is true whatever comes: no judge of answers."""
+    return False
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -82,6 +96,21 @@ def test_a_type_has_one_route() -> None:
         {"method": ["POST"]},
         {"url": ""},
         {"url": None},
+        {"url": "//other.example/x"},
+        {"url": "/\\other.example/x"},
+        {"url": "/\t/other.example/x"},
+        {"url": "ftp://other.example/x"},
+        {"url": "javascript:x"},
+        {"url": "http://"},
+        {"url": "https://me:pin@other.example/x"},
+        {"url": "https://other.example:x/"},
+        {"url": "https://[other/"},
+        {"url": "/x\ud800"},
+        {"url": "/x{"},
+        {"url": "/x}"},
+        {"url": "/x{}"},
+        {"form": "x"},
+        {"form": {}},
         {"queue": ""},
         {"queue": 1},
         {"attempts": 0},
@@ -89,10 +118,17 @@ def test_a_type_has_one_route() -> None:
         {"attempts": True},
         {"attempts": 1.5},
         {"backoff": 1_000},
+        {"backoff": 0},
+        {"backoff": {}},
         {"summary": "text"},
         {"summary": [1]},
+        {"summary": None},
+        {"summary": 5},
         {"files_field": ""},
         {"probe": None},
+        {"probe": "x"},
+        {"probe": "//other.example/x"},
+        {"probe": "https://other.example/x"},
         {"halt": 1},
         {"durability": "eventual"},
         {"durability": []},
@@ -105,8 +141,12 @@ def test_a_type_has_one_route() -> None:
         {"batch": None},
         {"secrets": "pin"},
         {"secrets": [""]},
+        {"secrets": None},
+        {"secrets": b"pin"},
         {"receipt": "2xx"},
+        {"receipt": never},
         {"classify": True},
+        {"classify": never},
     ],
     ids=repr,
 )
@@ -139,7 +179,9 @@ def test_a_batch_has_a_limit(batch: bool | int, most: int) -> None:
     assert Route("t", "POST", "/x", batch=batch).most_together == most
 
 
-@pytest.mark.parametrize("wrong", [{"queue": ""}, {"attempts": -1}, {"backoff": None, "attempts": None}], ids=repr)
+@pytest.mark.parametrize(
+    "wrong", [{"queue": ""}, {"attempts": -1}, {"backoff": None, "attempts": None}, {"backoff": False}], ids=repr
+)
 def test_every_option_of_a_task_is_checked(wrong: dict[str, object]) -> None:
     """As those of a route."""
     outbox = Outbox("test", app_version=1)
@@ -163,7 +205,20 @@ def test_every_option_of_a_queue_is_checked(wrong: dict[str, object]) -> None:
         outbox.queue("q")
 
 
-@pytest.mark.parametrize("wrong", [{"name": ""}, {"name": 5}, {"app_version": -1}, {"app_version": "1"}], ids=repr)
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"name": ""},
+        {"name": 5},
+        {"app_version": -1},
+        {"app_version": "1"},
+        {"retention": {"failed_ms": 5}},
+        {"retention": 0},
+        {"reports": 5},
+        {"reports": "/\\other.example"},
+    ],
+    ids=repr,
+)
 def test_every_option_of_an_outbox_is_checked(wrong: dict[str, object]) -> None:
     """Its database is named after it."""
     with pytest.raises(InvalidOptionError, match=next(iter(wrong))):
