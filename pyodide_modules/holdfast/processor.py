@@ -135,11 +135,11 @@ class Processor:
             begin(who, self._queue.concurrency, self._retention, self._ports.clock.now()),
         )
         self._tell(first)
-        last = await self._send_all(first, who)
+        last = await self._send_all(first, who, most=self._queue.concurrency - first.taken)
         return _earliest(first.next_at, last.next_at)
 
-    async def _send_all(self, found: Claim, who: Claimant) -> Claim:
-        """Send what was claimed and whatever can be claimed until all of it is settled; returns the last look."""
+    async def _send_all(self, found: Claim, who: Claimant, most: int) -> Claim:
+        """Send what was claimed and whatever can be claimed, `most` lanes at once, until all is settled; returns the last look."""
         sending: list[Sending] = []
         try:
             while True:
@@ -147,24 +147,24 @@ class Processor:
                 if found.look_at or found.more:
                     for origin in sorted(found.look_at):
                         await self._look_at(origin)
-                    found = await self._claim_more(who, sending)
+                    found = await self._claim_more(who, sending, most - len(sending))
                 elif not sending:
                     return found
                 else:
-                    await self._until_something_to_do(sending, found.next_at)
+                    await self._until_something_to_do(sending, found.next_at, has_room=len(sending) < most)
                     ended = next((task for task in sending if task.done()), None)
                     if ended is None:
-                        found = await self._claim_more(who, sending)
+                        found = await self._claim_more(who, sending, most - len(sending))
                     else:
                         sending.remove(ended)
-                        found = await self._settle(ended.result(), who, free=self._queue.concurrency - len(sending))
+                        found = await self._settle(ended.result(), who, free=most - len(sending))
         finally:
             for task in sending:
                 task.cancel()
 
-    async def _until_something_to_do(self, sending: list[Sending], next_at: Millis | None) -> None:
+    async def _until_something_to_do(self, sending: list[Sending], next_at: Millis | None, *, has_room: bool) -> None:
         """Until a send ends; with a lane free, also until there may be something to send in it."""
-        if len(sending) >= self._queue.concurrency:
+        if not has_room:
             await asyncio.wait(sending, return_when=asyncio.FIRST_COMPLETED)
             return
         span_ms = LOOK_MS if next_at is None else max(SHORTEST_MS, min(LOOK_MS, next_at - self._ports.clock.now()))
@@ -175,14 +175,12 @@ class Processor:
             for other in others:
                 other.cancel()
 
-    async def _claim_more(self, who: Claimant, sending: list[Sending]) -> Claim:
+    async def _claim_more(self, who: Claimant, sending: list[Sending], free: int) -> Claim:
         """Look once more. What is being sent does not suffer from a look that fails; the next one is a minute away."""
         self._nudged.clear()
         try:
             await self._take_in()
-            found = await self._ports.store.run(
-                claim(who, self._queue.concurrency - len(sending), self._ports.clock.now())
-            )
+            found = await self._ports.store.run(claim(who, free, self._ports.clock.now()))
         except StorageError:
             if not sending:
                 raise

@@ -75,6 +75,8 @@ class Claim:
     """Failures that will be deleted in a day unless somebody acts; only where the app has asked for that."""
     more: bool = False
     """It stopped at the bound of one transaction: look again at once."""
+    taken: int = 0
+    """Lanes in which claims of other holders still run, as a drain begins."""
 
     @property
     def jobs(self) -> list[Claimed]:
@@ -110,7 +112,8 @@ def begin(who: Claimant, limit: int, retention: Retention, now: Millis) -> Steps
     yield from prune(who.account, who.queue, retention, now, tidied)
     yield from mend_waits(who.account, who.lock, who.lease_ms, now, tidied)
     found = Claim(next_at=tidied.next_at, changed=tidied.changed, about_to_prune=tidied.about_to_prune)
-    yield from _lease(who, max(0, limit - len(tidied.leased)), now, found)
+    found.taken = len(tidied.leased)
+    yield from _lease(who, limit - found.taken, now, found)
     return found
 
 

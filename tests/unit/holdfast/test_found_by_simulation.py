@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
 
+import pytest
+
 from holdfast import Outbox
 from holdfast.errors import StorageClosedError
 from holdfast.leader import Leader
@@ -294,12 +296,15 @@ async def test_a_clock_set_back_does_not_make_the_leader_sleep_until_then() -> N
     leader.cancel()
 
 
-async def test_a_refusal_from_before_the_sign_in_holds_nobody() -> None:
-    """The answer to a request of before comes late; who has signed in meanwhile is not asked to do so again."""
+@pytest.mark.parametrize("earlier", [0, 1, 2])
+async def test_a_refusal_from_before_the_sign_in_holds_nobody(earlier: int) -> None:
+    """The answer to a request of before comes late; who has signed in meanwhile, once more, is not asked to do so again."""
     device = Device()
     silence = device.network.answer = Silence()
     device.inbox.signed_in_account = "ann"
     outbox = await device.context()
+    for _ in range(earlier):
+        await outbox.sign_in("ann")
     accepted = await outbox.enqueue("note", {"text": "a"})
     await device.rest()
     await outbox.sign_in("ann")

@@ -1,14 +1,19 @@
 """A crash anywhere is harmless: contexts die in mid-send, locks are lost and stolen, claims are settled by their owner only."""
 
 import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 import pytest
 
 from holdfast import File
 from holdfast.backoff import Backoff
+from holdfast.held import HeldLock
+from holdfast.leader import Leader
 from holdfast.outcome import Delivered, Outcome
 from holdfast.storage import Delete, transaction
 from holdfast.testing import Laboratory, MemoryLocks, answer_with, receipt
+from holdfast.transactions.gating import take_lease
 from holdfast.transactions.settle import Attempt, settle
 from tests.support.device import Device, Silence, check_laws, describe, in_turn
 
@@ -125,6 +130,84 @@ async def test_a_thief_waits_for_the_lease() -> None:
     assert device.end(accepted.id) == ("completed", None)
 
 
+async def test_a_thief_does_not_wait_for_a_lease_from_before_the_clock_was_set_back() -> None:
+    """It has longer to go than any lease was given: the job leaves within two minutes, not a day later."""
+    device = Device()
+    device.network.answer = Silence()
+    accepted = await (await device.context()).enqueue("note", {"text": "a"})
+    await device.rest()
+    await device.crash()
+    device.network.answer = receipt
+    device.lab.locks = StolenLocks()
+    device.clock._now -= 86_400_000
+    await device.deliver_all(await device.context(), span_ms=120_000)
+    assert device.end(accepted.id) == ("completed", None)
+
+
+async def test_what_a_robbed_context_still_sends_takes_room_in_its_queue() -> None:
+    """Until its lease is over it may be under way: at no moment more lanes than the queue allows, whoever serves them."""
+    device = Device()
+    device.network.answer = Silence()
+    robbed = await device.context(concurrency=2)
+    await robbed.enqueue("note", {"text": "a"}, lane="a")
+    await device.rest()
+    await device.crash()
+    device.network.answer = silence = Silence()
+    device.network.sent.clear()
+    device.lab.locks = StolenLocks()
+    outbox = await device.context(concurrency=2)
+    await outbox.pause()
+    for text in "bcd":
+        await outbox.enqueue("note", {"text": text}, lane=text)
+        await device.clock.advance(1)
+    await outbox.resume()
+    for sent in ("b", "bc", "bcd"):
+        await device.rest()
+        assert device.sent() == list(sent)
+        silence.answer()
+    await device.clock.advance(60_000)
+    outbox.wake()
+    await device.rest()
+    assert device.sent() == list("bcda")
+    check_laws(device.store)
+
+
+class Taken(MemoryLocks):
+    """Locks that somebody holds for ever; what those who wait ask about the holder is kept for the test."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gone: dict[str, Callable[[], Awaitable[bool]]] = {}
+
+    @asynccontextmanager
+    async def hold(self, name: str, stale: Callable[[], Awaitable[bool]]) -> AsyncIterator[HeldLock]:
+        self.gone[name] = stale
+        await asyncio.Event().wait()
+        yield HeldLock(stolen=False)
+
+
+@pytest.mark.parametrize("lock", ["test:queue:notes", "test:leader"])
+async def test_whoever_holds_a_lock_is_gone_unless_its_lease_runs(lock: str) -> None:
+    """A tab that froze before its first lease, one whose lease has ended, one with a lease from before the clock was set back."""
+    device, taken = Device(), Taken()
+    device.lab.locks = taken
+    outbox = await device.context()
+    outbox.wake()
+    leader = asyncio.ensure_future(Leader(outbox.ports, outbox.name, outbox.wake, outbox.listen).run())
+    await device.rest()
+    gone = taken.gone[lock]
+    assert await gone()
+    assert await device.store.run(take_lease(lock, "frozen", 60_000, device.clock.now()))
+    assert not await gone()
+    await device.clock.advance(59_999)
+    assert not await gone()
+    await device.clock.advance(1)
+    assert await gone()
+    assert await device.store.run(take_lease(lock, "frozen", 60_000, device.clock.now() + 86_400_000))
+    assert await gone()
+    leader.cancel()
+
+
 def attempt_of(job_id: str, fence: int) -> Attempt:
     """A receipt in hand."""
     outcome = Outcome(Delivered(), answered=True)
@@ -183,6 +266,31 @@ async def test_a_job_that_takes_its_context_down_again_and_again_is_put_aside() 
         outbox.wake()
         await device.rest()
     assert device.end(accepted.id) == ("failed", "crashed")
+
+
+async def test_deaths_count_in_a_row() -> None:
+    """An answer between them, whatever it says, starts the count anew: then it was not this job that took its context down."""
+    device = Device()
+    device.network.answer = silence = Silence()
+    outbox = await device.context()
+    accepted = await outbox.enqueue("note", {"text": "a"})
+    await device.rest()
+    for _ in range(3):
+        for _ in range(4):
+            await device.crash()
+            device.network.answer = silence = Silence()
+            outbox = await device.context()
+            outbox.wake()
+            await device.rest()
+        assert device.end(accepted.id) == ("processing", None)
+        silence.answer(answer_with(503))
+        await device.rest()
+        await device.clock.advance(300_000)
+        outbox.wake()
+        await device.rest()
+    silence.answer()
+    await device.rest()
+    assert device.end(accepted.id) == ("completed", None)
 
 
 async def test_jobs_that_were_beside_it_are_not_put_aside_for_its_deaths() -> None:
