@@ -28,6 +28,7 @@ ROOT = Path(__file__).parents[3]
 SOURCES = ("pyodide_modules/holdfast", "tests/contract", "tests/unit/holdfast", "tests/support")
 PURE = ("pytest", "pluggy", "iniconfig", "packaging", "pygments", "sortedcontainers")
 BOOT = """async () => {
+    await import("/static/inbox.js");
     await import("/static/transactions.js");
     const { loadPyodide } = await import("/node_modules/pyodide/pyodide.mjs");
     globalThis.py = await loadPyodide({ indexURL: "/node_modules/pyodide/" });

@@ -9,7 +9,7 @@ from holdfast import Outbox
 from holdfast.browser.idb import IndexedDBStore
 from holdfast.schema import MIGRATIONS
 from holdfast.storage import Put, schema_of, transaction
-from holdfast.testing import Laboratory
+from holdfast.testing import Laboratory, receipt
 from holdfast.transactions.tidy import Retention
 from tests.unit.holdfast.test_costs import KINDS, counters, stored
 
@@ -51,7 +51,7 @@ def put(store, records):
 
 
 async def costs(each):
-    """Of one enqueue, of one job's way from claim to settled, and of a look that finds nothing; as JSON by name.
+    """Of one enqueue, of its claim, of its settle, of the statistics, and of a look that finds nothing; as JSON by name.
 
     Beside as many stored jobs of each kind that is not due.
     """
@@ -63,7 +63,8 @@ async def costs(each):
     outbox = Outbox("test", app_version=1, retention=Retention(finished_count=1_000_000))
     outbox.queue("notes", depth=1_000_000)
     outbox.route("note", "POST", "/api/notes", queue="notes")
-    await outbox.open(Laboratory(store=store).ports())
+    lab = Laboratory(store=store)
+    await outbox.open(lab.ports())
     await outbox.drain()
     outbox.wake = lambda: None
     found = {}
@@ -73,7 +74,17 @@ async def costs(each):
 
     await spend("look", outbox.drain)
     await spend("enqueue", lambda: outbox.enqueue("note", {"text": "a"}, lane="mine"))
-    await spend("claim, send and settle", outbox.drain)
+    claimed = _now()
+
+    def answer(request):
+        nonlocal claimed
+        found["claim"], claimed = _since(claimed), _now()
+        return receipt(request)
+
+    lab.transport.answer = answer
+    await outbox.drain()
+    found["settle"] = _since(claimed)
+    await spend("stats", outbox.stats)
     await outbox.pause()
     await spend("enqueue behind a pause", lambda: outbox.enqueue("note", {"text": "b"}, lane="mine"))
     store.close()
@@ -108,9 +119,13 @@ def _new_store():
 async def _spent(work):
     before = _now()
     await work()
-    return [after - earlier for after, earlier in zip(_now(), before, strict=True)]
+    return _since(before)
 
 
 def _now():
     [counted] = _counted
     return counted.requests, counted.crossings
+
+
+def _since(before):
+    return [after - earlier for after, earlier in zip(_now(), before, strict=True)]

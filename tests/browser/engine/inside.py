@@ -4,6 +4,7 @@ import asyncio
 import functools
 import inspect
 import itertools
+import sys
 import traceback
 
 import js
@@ -82,6 +83,8 @@ def run_unit_tests_on_indexeddb(name):
     import tests.support.device
 
     IndexedStore.outer = asyncio.get_event_loop()
+    # Imported before, its own stores were made of the one in memory.
+    sys.modules.pop(f"tests.unit.holdfast.{name.removesuffix('.py')}", None)
     modules = (holdfast.memory, holdfast.testing, tests.support.device)
     in_memory = holdfast.memory.MemoryStore
     for module in modules:

@@ -7,15 +7,23 @@ import pytest
 
 ON_INDEXEDDB = [
     "test_actions.py",
+    "test_adopting.py",
+    "test_alarms.py",
     "test_batch.py",
     "test_delivery.py",
+    "test_events.py",
     "test_inbox.py",
     "test_lanes.py",
+    "test_limits.py",
+    "test_model.py",
     "test_recovery.py",
+    "test_reports.py",
+    "test_statistics.py",
     "test_tidy.py",
+    "test_upkeep.py",
 ]
 if os.environ.get("HOLDFAST_LONG"):
-    ON_INDEXEDDB += ["test_costs.py", "test_found_by_simulation.py", "test_histories.py"]
+    ON_INDEXEDDB += ["test_costs.py", "test_found_by_simulation.py", "test_histories.py", "test_soundness.py"]
 FILES = sorted(path.name for path in (Path(__file__).parents[2] / "unit" / "holdfast").glob("test_*.py"))
 
 
