@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf
 from typing import TYPE_CHECKING, Literal
 
 from holdfast.errors import InvalidOptionError
@@ -11,6 +10,9 @@ from holdfast.limits import check_one_of, check_whole_number
 
 if TYPE_CHECKING:
     from holdfast.ports import Millis
+
+LARGEST_FACTOR = 1_000
+"""Beyond it powers would overflow instead of reaching the cap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +34,8 @@ class Backoff:
         check_whole_number("cap_ms", self.cap_ms, least=0)
         check_one_of("jitter", self.jitter, ("full", "equal", "decorrelated", "none"))
         factor: object = self.factor
-        if isinstance(factor, bool) or not isinstance(factor, int | float) or not 1 <= factor < inf:
-            raise InvalidOptionError(f"factor takes a number, 1 or more; not {factor!r}.")
+        if isinstance(factor, bool) or not isinstance(factor, int | float) or not 1 <= factor <= LARGEST_FACTOR:
+            raise InvalidOptionError(f"factor takes a number from 1 to {LARGEST_FACTOR:,}; not {factor!r}.")
 
     def wait_ms(self, attempt: int, random: float, previous_ms: Millis = 0) -> Millis:
         """The wait after the `attempt`-th attempt (1, 2, …) failed.

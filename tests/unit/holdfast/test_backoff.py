@@ -13,9 +13,9 @@ attempts = st.integers(1, 10**9)
 randoms = st.floats(0, 1, exclude_max=True)
 backoffs = st.builds(
     Backoff,
-    base_ms=st.integers(0, 10**6),
-    factor=st.floats(1, 10),
-    cap_ms=st.integers(0, 10**9),
+    base_ms=st.integers(0, 2**53 - 1),
+    factor=st.one_of(st.floats(1, 1_000), st.integers(1, 1_000)),
+    cap_ms=st.integers(0, 2**53 - 1),
     jitter=st.sampled_from(["full", "equal", "none", "decorrelated"]),
 )
 
@@ -53,7 +53,17 @@ def test_jitter_spreads_over_its_part_of_the_wait(jitter: str, least: int, middl
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"base_ms": -1}, {"base_ms": 0.5}, {"cap_ms": "5"}, {"factor": 0.5}, {"factor": float("nan")}, {"jitter": "some"}],
+    [
+        {"base_ms": -1},
+        {"base_ms": 0.5},
+        {"cap_ms": "5"},
+        {"factor": 0.5},
+        {"factor": float("nan")},
+        {"factor": 1_001},
+        {"factor": 1e200},
+        {"factor": True},
+        {"jitter": "some"},
+    ],
     ids=repr,
 )
 def test_every_option_of_a_backoff_is_checked(wrong: dict[str, Any]) -> None:
