@@ -139,9 +139,11 @@ def without_secrets(payload: Any, secrets: Container[str]) -> Any:
     """The same payload with every such field left out."""
     if isinstance(payload, dict):
         return {
-            name: without_secrets(inner, secrets) for name, inner in payload.items() if not _is_secret(name, secrets)
+            name: without_secrets(inner, secrets)
+            for name, inner in payload.items()
+            if not _is_secret(str(name), secrets)
         }
-    return [without_secrets(inner, secrets) for inner in payload] if isinstance(payload, list) else payload
+    return [without_secrets(inner, secrets) for inner in payload] if isinstance(payload, list | tuple) else payload
 
 
 def _is_secret(name: str, secrets: Container[str]) -> bool:
@@ -153,7 +155,7 @@ def _names(value: Any) -> Iterator[str]:
         for name, inner in value.items():
             yield str(name)
             yield from _names(inner)
-    elif isinstance(value, list):
+    elif isinstance(value, list | tuple):
         for inner in value:
             yield from _names(inner)
 

@@ -16,6 +16,7 @@ from holdfast.limits import (
     check_secrets,
     check_whole_number,
     read_json,
+    without_secrets,
 )
 from holdfast.routes import Violation
 from holdfast.testing import answer_with
@@ -131,12 +132,20 @@ def test_a_whole_number_is_one_that_survives_the_browser(number: object) -> None
 
 
 @pytest.mark.parametrize(
-    "payload", [{"password": 1}, {"a": [{"PIN": 2}]}, {"Authorization": "x"}, [{"cookie": "x"}]], ids=repr
+    "payload",
+    [{"password": 1}, {"a": [{"PIN": 2}]}, {"Authorization": "x"}, [{"cookie": "x"}], {"a": ({"PIN": 2},)}],
+    ids=repr,
 )
 def test_a_secret_is_refused_however_deep_it_hides(payload: object) -> None:
     """What is stored on a device can be read by whoever holds it; the error names the field, not its value."""
     with pytest.raises(SecretError, match=r"(?i)password|pin|authorization|cookie"):
         check_secrets(payload, {"password", "PIN"})
+
+
+def test_what_is_left_out_of_a_payload_is_its_secrets_alone() -> None:
+    """However deep they hide; a name that is no text cannot be one."""
+    payload = {"text": "a", "a": ({"PIN": 2, "b": [{"Cookie": 3}]}, 4), 5: 6}
+    assert without_secrets(payload, {"PIN"}) == {"text": "a", "a": [{"b": [{}]}, 4], 5: 6}
 
 
 def test_what_is_no_secret_passes() -> None:
