@@ -7,6 +7,7 @@ end, and what it was sending is sent again under the same key.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,14 +24,12 @@ from holdfast.transactions.gating import not_reached, reached, read_away, read_h
 from holdfast.transactions.settle import Attempt, renew, settle_and_claim
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from holdfast.ports import Answer, Event, Lock, Millis, Ports, Request
     from holdfast.registry import Queue, Registry
     from holdfast.transactions.claim import Claimed
     from holdfast.transactions.tidy import Retention
-
-    Sending = asyncio.Task["Ended"]
 
 LEASE_MS = 60_000
 RENEW_MS = 20_000
@@ -41,20 +40,13 @@ SHORTEST_MS = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
-    """A request that has ended."""
-
-    ids: list[str]
-    """Of its jobs."""
-    attempts: list[Attempt]
-    """What is to be settled: nothing where the claims are no longer ours."""
-
-
-@dataclass(frozen=True, slots=True)
 class Send:
     """A request under way."""
 
-    task: asyncio.Task[list[Outcome] | None]
+    task: asyncio.Task[list[Attempt]]
+    """Ends with what is to be settled; cancelled where nobody wants that any more, or the claims are no longer ours."""
+    fences: Mapping[str, int]
+    """Of its jobs."""
     wanted: set[str]
     """Its jobs that nobody has cancelled."""
 
@@ -135,47 +127,73 @@ class Processor:
             begin(who, self._queue.concurrency, self._retention, self._ports.clock.now()),
         )
         self._tell(first)
-        last = await self._send_all(first, who, most=self._queue.concurrency - first.taken)
+        sending: list[Send] = []
+        renewal = asyncio.ensure_future(self._keep(sending, who))
+        try:
+            last = await self._send_all(first, sending, who, most=self._queue.concurrency - first.taken)
+        finally:
+            renewal.cancel()
+            for send in sending:
+                send.task.cancel()
+                self._forget(send)
         return _earliest(first.next_at, last.next_at)
 
-    async def _send_all(self, found: Claim, who: Claimant, most: int) -> Claim:
+    async def _send_all(self, found: Claim, sending: list[Send], who: Claimant, most: int) -> Claim:
         """Send what was claimed and whatever can be claimed, `most` lanes at once, until all is settled; returns the last look."""
-        sending: list[Sending] = []
-        try:
-            while True:
-                sending += [asyncio.ensure_future(self._attempt(lane, who)) for lane in found.lanes]
-                if found.look_at or found.more:
-                    for origin in sorted(found.look_at):
-                        await self._look_at(origin)
+        while True:
+            sending += [self._begin(lane) for lane in found.lanes]
+            if found.look_at or found.more:
+                for origin in sorted(found.look_at):
+                    await self._look_at(origin)
+                found = await self._claim_more(who, sending, most - len(sending))
+            elif not sending:
+                return found
+            else:
+                await self._until_something_to_do(sending, found.next_at, has_room=len(sending) < most)
+                ended = next((send for send in sending if send.task.done()), None)
+                if ended is None:
                     found = await self._claim_more(who, sending, most - len(sending))
-                elif not sending:
-                    return found
                 else:
-                    await self._until_something_to_do(sending, found.next_at, has_room=len(sending) < most)
-                    ended = next((task for task in sending if task.done()), None)
-                    if ended is None:
-                        found = await self._claim_more(who, sending, most - len(sending))
-                    else:
-                        sending.remove(ended)
-                        found = await self._settle(ended.result(), who, free=most - len(sending))
-        finally:
-            for task in sending:
-                task.cancel()
+                    sending.remove(ended)
+                    self._forget(ended)
+                    found = await self._settle(ended, who, free=most - len(sending))
 
-    async def _until_something_to_do(self, sending: list[Sending], next_at: Millis | None, *, has_room: bool) -> None:
+    def _begin(self, jobs: list[Claimed]) -> Send:
+        """Send the jobs of a lane that share a request."""
+        fences = {claimed.record["id"]: claimed.record["fence"] for claimed in jobs}
+        send = Send(asyncio.ensure_future(self._attempt(jobs)), fences, set(fences))
+        self._sending |= dict.fromkeys(fences, send)
+        return send
+
+    def _forget(self, send: Send) -> None:
+        for job_id in send.fences:
+            self._sending.pop(job_id, None)
+
+    async def _keep(self, sending: Sequence[Send], who: Claimant) -> None:
+        """Renew the leases of all that is being sent; what is no longer ours is not sent on."""
+        while True:
+            await self._ports.clock.sleep(RENEW_MS)
+            for send in list(sending):
+                # Where nothing can be stored the leases may still run; whose a claim is shows at settle, by the fence.
+                with suppress(StorageError):
+                    if not await self._ports.store.run(renew(send.fences, who, self._ports.clock.now())):
+                        send.task.cancel()
+
+    async def _until_something_to_do(self, sending: Sequence[Send], next_at: Millis | None, *, has_room: bool) -> None:
         """Until a send ends; with a lane free, also until there may be something to send in it."""
+        tasks = [send.task for send in sending]
         if not has_room:
-            await asyncio.wait(sending, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             return
         span_ms = LOOK_MS if next_at is None else max(SHORTEST_MS, min(LOOK_MS, next_at - self._ports.clock.now()))
         others = [asyncio.ensure_future(self._nudged.wait()), asyncio.ensure_future(self._ports.clock.sleep(span_ms))]
         try:
-            await asyncio.wait((*sending, *others), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((*tasks, *others), return_when=asyncio.FIRST_COMPLETED)
         finally:
             for other in others:
                 other.cancel()
 
-    async def _claim_more(self, who: Claimant, sending: list[Sending], free: int) -> Claim:
+    async def _claim_more(self, who: Claimant, sending: Sequence[Send], free: int) -> Claim:
         """Look once more. What is being sent does not suffer from a look that fails; the next one is a minute away."""
         self._nudged.clear()
         try:
@@ -188,11 +206,11 @@ class Processor:
         self._tell(found)
         return found
 
-    async def _settle(self, ended: Ended, who: Claimant, free: int) -> Claim:
+    async def _settle(self, ended: Send, who: Claimant, free: int) -> Claim:
         """Settle what a request came to and claim what is next."""
-        now = self._ports.clock.now()
-        found = await self._ports.store.run(settle_and_claim(ended.attempts, who, free, now))
-        self._tell(found, *ended.ids)
+        attempts = [] if ended.task.cancelled() else ended.task.result()
+        found = await self._ports.store.run(settle_and_claim(attempts, who, free, self._ports.clock.now()))
+        self._tell(found, *ended.fences)
         return found
 
     def _claimant(self, account: str, *, granted: bool) -> Claimant:
@@ -240,19 +258,10 @@ class Processor:
             self._publish({"kind": "reached", "origin": route.origin})
         return True
 
-    async def _attempt(self, jobs: list[Claimed], who: Claimant) -> Ended:
-        """Send the jobs of a lane that share a request and name the outcome of each."""
-        fences = {claimed.record["id"]: claimed.record["fence"] for claimed in jobs}
-        send = Send(asyncio.ensure_future(self._run(jobs)), set(fences))
-        self._sending |= dict.fromkeys(fences, send)
-        try:
-            outcomes = await self._until_done(send.task, fences, who)
-        finally:
-            for job_id in fences:
-                self._sending.pop(job_id, None)
-            send.task.cancel()
-        pairs = zip(jobs, outcomes or [], strict=outcomes is not None)
-        return Ended([*fences], [self._ended(claimed, outcome) for claimed, outcome in pairs])
+    async def _attempt(self, jobs: list[Claimed]) -> list[Attempt]:
+        """What the request came to, for each of its jobs; nothing if it was aborted."""
+        outcomes = await self._run(jobs)
+        return [] if outcomes is None else [self._ended(*each) for each in zip(jobs, outcomes, strict=True)]
 
     def _ended(self, claimed: Claimed, outcome: Outcome) -> Attempt:
         return Attempt(
@@ -264,28 +273,6 @@ class Processor:
             random=self._ports.entropy.random(),
             offline=self._ports.offline(),
         )
-
-    async def _until_done(
-        self, task: asyncio.Task[list[Outcome] | None], fences: Mapping[str, int], who: Claimant
-    ) -> list[Outcome] | None:
-        """Wait for the send, renewing the leases; claims that are lost, or jobs that are cancelled, end it."""
-        while True:
-            timer = asyncio.ensure_future(self._ports.clock.sleep(RENEW_MS))
-            try:
-                await asyncio.wait((task, timer), return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                timer.cancel()
-            if task.cancelled():
-                return None
-            if task.done():
-                return task.result()
-            try:
-                ours = await self._ports.store.run(renew(fences, who, self._ports.clock.now()))
-            except StorageError:
-                # The leases may still run; whether a claim is ours shows at settle, by the fence.
-                continue
-            if not ours:
-                return None
 
     async def _run(self, jobs: list[Claimed]) -> list[Outcome] | None:
         """The outcome of each job; None if the request was aborted."""
