@@ -433,7 +433,8 @@ class Outbox(Registry):
         """Hear of every change, whichever context made it; call what it returns to stop.
 
         An event is a dict with its `kind`: `change` (`ids`), `progress` (`id`, `sent`, `total` in bytes), `drained` (`queue`,
-        `wake_at`), `outlives_key` and `about_to_prune` before these happen, `storage` and `stalled` (alarms.py), and others.
+        `wake_at`), `outlives_key` and `about_to_prune` before these happen, `account` (who is signed in now), `storage` and
+        `stalled` (alarms.py), and others.
         Raises InvalidOptionError.
         """
         if not callable(callback):
@@ -545,6 +546,7 @@ class Outbox(Registry):
             raise InvalidOptionError(f"account takes a text, '' for nobody; not {account!r}.")
         await self.ports.inbox.set_account(account)
         await self.ports.store.run(signed_in(account))
+        self.publish({"kind": "account", "account": account})
         self._told()
 
     async def sign_out(self) -> int:
@@ -557,6 +559,7 @@ class Outbox(Registry):
         unsent = await self.ports.store.run(wipe_finished(account)) + len(left)
         await self.ports.inbox.wipe_drafts()
         await self.ports.inbox.set_account("")
+        self.publish({"kind": "account", "account": ""})
         self.publish({"kind": "change", "ids": []})
         return unsent
 
@@ -722,6 +725,10 @@ class Outbox(Registry):
 
     def _heed(self, event: Event) -> None:
         if event.get("kind") == "reached":  # one queue has looked at the server for all
+            self.wake()
+        if event.get("kind") == "account":
+            for processor in self._processors.values():
+                processor.signed_in(event["account"])
             self.wake()
         self._hand_on(event)
 

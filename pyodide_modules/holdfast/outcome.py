@@ -131,6 +131,9 @@ def judge(
         no_receipts: how many answers before this one were nobody's, in a row.
         now: the wall clock, for a `Retry-After` that is a date.
         classify: a route's own reading of an answer of its server; what it leaves open is read by the usual rules.
+
+    Raises:
+        TypeError: `classify` gave something else than a verdict or None.
     """
     said = said_by(answer)
     if answer.failure:
@@ -142,6 +145,8 @@ def judge(
             return Outcome(Rejected(Reason.NO_RECEIPT), answered=False, said=said)
         return Outcome(Retry(Reason.NO_RECEIPT), answered=False, said=said)
     own = classify(answer) if classify is not None else None
+    if not isinstance(own, Verdict | None):
+        raise TypeError(f"classify gives a verdict of holdfast.outcome, or None for the usual rules; not {own!r}.")
     verdict = own or _verdict(answer, reached=reached, now=now, said=said)
     # Where an earlier attempt still runs nobody knows yet how it ends, so the job may not be edited either.
     return Outcome(verdict, answered=not isinstance(verdict, Wait), said=said)

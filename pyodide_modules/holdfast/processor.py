@@ -22,11 +22,12 @@ from holdfast.routes import Route, Task
 from holdfast.transactions.claim import Claim, Claimant, begin, claim
 from holdfast.transactions.gating import not_reached, reached, read_away, read_holder
 from holdfast.transactions.settle import Attempt, renew, settle_and_claim
+from holdfast.transactions.tidy import wipe_finished
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    from holdfast.ports import Answer, Event, Lock, Millis, Ports, Request
+    from holdfast.ports import Event, Lock, Millis, Ports
     from holdfast.registry import Queue, Registry
     from holdfast.transactions.claim import Claimed
     from holdfast.transactions.tidy import Retention
@@ -89,12 +90,16 @@ class Processor:
         self._holder = ports.entropy.uuid()
         self._sending: dict[str, Send] = {}
         self._nudged = asyncio.Event()
+        self._account = ""
+        self._has_left = False
+        """That account: what is being sent is settled, and no more of it is claimed."""
 
     async def drain(self, account: str) -> Millis | None:
         """One pass over the queue; returns when something could go by itself, None if nothing waits for that.
 
         Whoever holds the queue's lock is waited for, unless its lease has ended.
         """
+        self._account, self._has_left = account, False
         async with self._ports.locks.hold(self._lock_name, self._holder_is_gone) as lock:
             pass_ = asyncio.ensure_future(self._pass(account, lock))
             lock.on_lost(pass_.cancel)
@@ -116,6 +121,11 @@ class Processor:
             if not send.wanted:
                 send.task.cancel()
 
+    def signed_in(self, account: str) -> None:
+        """Who is signed in on this device now, '' being nobody."""
+        self._has_left |= account != self._account
+        self.nudge()
+
     def nudge(self) -> None:
         """There may be more to send: a pass that runs and has a lane free looks at once."""
         self._nudged.set()
@@ -124,7 +134,7 @@ class Processor:
         who = self._claimant(account, granted=not lock.stolen)
         self._nudged.clear()
         first = await self._ports.store.run(
-            begin(who, self._queue.concurrency, self._retention, self._ports.clock.now()),
+            begin(who, self._room(self._queue.concurrency), self._retention, self._ports.clock.now())
         )
         self._tell(first)
         sending: list[Send] = []
@@ -136,6 +146,8 @@ class Processor:
             for send in sending:
                 send.task.cancel()
                 self._forget(send)
+        if self._has_left:
+            await self._ports.store.run(wipe_finished(account))
         return _earliest(first.next_at, last.next_at)
 
     async def _send_all(self, found: Claim, sending: list[Send], who: Claimant, most: int) -> Claim:
@@ -198,7 +210,7 @@ class Processor:
         self._nudged.clear()
         try:
             await self._take_in()
-            found = await self._ports.store.run(claim(who, free, self._ports.clock.now()))
+            found = await self._ports.store.run(claim(who, self._room(free), self._ports.clock.now()))
         except StorageError:
             if not sending:
                 raise
@@ -209,9 +221,13 @@ class Processor:
     async def _settle(self, ended: Send, who: Claimant, free: int) -> Claim:
         """Settle what a request came to and claim what is next."""
         attempts = [] if ended.task.cancelled() else ended.task.result()
-        found = await self._ports.store.run(settle_and_claim(attempts, who, free, self._ports.clock.now()))
+        found = await self._ports.store.run(settle_and_claim(attempts, who, self._room(free), self._ports.clock.now()))
         self._tell(found, *ended.fences)
         return found
+
+    def _room(self, free: int) -> int:
+        """How many more lanes are to be served, of those that are free."""
+        return 0 if self._has_left else free
 
     def _claimant(self, account: str, *, granted: bool) -> Claimant:
         return Claimant(
@@ -240,8 +256,8 @@ class Processor:
 
     async def _look_at(self, origin: str) -> None:
         """Ask a server whether it is there and what it has switched off; its breaker closes or opens accordingly."""
-        route = next(route for route in self._routes() if route.origin == origin)
-        if not await self._probe(route):
+        route = next((route for route in self._routes() if route.origin == origin), None)
+        if route is not None and not await self._probe(route):
             miss = Miss(origin, route.backoff, self._ports.entropy.random(), self._ports.offline())
             await self._ports.store.run(not_reached(miss, self._ports.clock.now()))
 
@@ -260,7 +276,13 @@ class Processor:
 
     async def _attempt(self, jobs: list[Claimed]) -> list[Attempt]:
         """What the request came to, for each of its jobs; nothing if it was aborted."""
-        outcomes = await self._run(jobs)
+        try:
+            outcomes = await self._run(jobs)
+        except StorageError:
+            raise
+        except Exception as error:  # noqa: BLE001  (a bug of the app or an adapter is a failed attempt, not a queue that stands still)
+            verdict = Retry(Reason.NO_ANSWER) if len(jobs) == 1 else Alone(Reason.NO_ANSWER)
+            outcomes = [Outcome(verdict, answered=False, said=_told(error))] * len(jobs)
         return [] if outcomes is None else [self._ended(*each) for each in zip(jobs, outcomes, strict=True)]
 
     def _ended(self, claimed: Claimed, outcome: Outcome) -> Attempt:
@@ -290,9 +312,7 @@ class Processor:
         except InvalidPayloadError as error:
             said = {"errors": error.detail()["violations"]}
             return Outcome(Rejected(Reason.REFUSED), answered=True, said=said)
-        answer = await self._send(request, self._progress(claimed.record["id"]))
-        if isinstance(answer, Exception):
-            return Outcome(Retry(Reason.NO_ANSWER), answered=False, said=_told(answer))
+        answer = await self._ports.transport.send(request, self._progress(claimed.record["id"]))
         if answer.failure == "aborted":
             return None
         answered = (route.receipt or is_receipt)(answer, claimed.record["key"])
@@ -309,21 +329,12 @@ class Processor:
     async def _run_together(self, jobs: list[Claimed]) -> list[Outcome] | None:
         routes = {route.type: route for route in self._routes()}
         request = request_of_all([(routes[claimed.record["type"]], claimed) for claimed in jobs])
-        answer = await self._send(request, lambda _sent, _total: None)
-        if isinstance(answer, Exception):
-            said = _told(answer)
-            return [Outcome(Alone(Reason.NO_ANSWER), answered=False, said=said)] * len(jobs)
+        answer = await self._ports.transport.send(request, lambda _sent, _total: None)
         if answer.failure == "aborted":
             return None
         route = routes[jobs[0].record["type"]]
         reached_now = await self._is_there(route) if needs_look(answer, jobs) else True
         return judge_all(answer, jobs, reached=reached_now, now=self._ports.clock.now())
-
-    async def _send(self, request: Request, progress: Callable[[int, int], None]) -> Answer | Exception:
-        try:
-            return await self._ports.transport.send(request, progress)
-        except Exception as error:  # noqa: BLE001  (an adapter's bug is a failed attempt, not a queue that stands still)
-            return error
 
     async def _is_there(self, route: Route) -> bool:
         """Whether the server can be reached: asked, unless somebody has just found nobody there."""
@@ -347,13 +358,18 @@ class Processor:
             self._publish({"kind": "about_to_prune", "ids": found.about_to_prune})
 
 
-def _told(error: Exception) -> dict[str, str]:
+def _told(error: BaseException) -> dict[str, str]:
     return {"title": type(error).__name__, "detail": str(error)}
 
 
 async def _run_task(task: Task, payload: Any) -> Outcome:
     try:
         await task.run(payload)
+    except asyncio.CancelledError as error:
+        current = asyncio.current_task()
+        if current is not None and current.cancelling():
+            raise
+        return Outcome(Retry(Reason.TASK_ERROR), answered=True, said=_told(error))
     except Exception as error:  # noqa: BLE001  (an app's function may raise anything; it is one failed attempt)
         return Outcome(Retry(Reason.TASK_ERROR), answered=True, said=_told(error))
     return Outcome(Delivered(), answered=True)

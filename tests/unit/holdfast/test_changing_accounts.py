@@ -1,0 +1,73 @@
+"""Signing out while jobs are being sent: what has left is settled, nothing more leaves under that name, nothing of it stays."""
+
+from holdfast import Outbox
+from holdfast.testing import receipt
+from tests.support.device import Device, Silence
+
+
+async def _four_of_mara(device: Device, silence: Silence) -> tuple[Outbox, list[str]]:
+    """Mara's outbox with four jobs, of which the first is under way."""
+    device.network.answer = silence
+    outbox = await device.context()
+    await outbox.sign_in("mara")
+    ids = [(await outbox.enqueue("note", {"text": text})).id for text in "abcd"]
+    await device.rest()
+    assert device.sent() == ["a"]
+    return outbox, ids
+
+
+async def test_after_signing_out_nothing_more_leaves_for_that_account() -> None:
+    """The job under way is settled; the rest waits for its account, and whoever signs in then has a queue that runs."""
+    device, silence = Device(), Silence()
+    outbox, ids = await _four_of_mara(device, silence)
+    await outbox.sign_out()
+    await outbox.sign_in("ben")
+    device.network.answer = receipt
+    await outbox.enqueue("note", {"text": "of ben"})
+    silence.answer()
+    await device.rest()
+    assert device.sent() == ["a", "of ben"]
+    assert [device.record(job_id)["state"] for job_id in ids] == ["completed", "pending", "pending", "pending"]
+    await outbox.sign_in("mara")
+    await device.deliver_all(outbox)
+    assert device.sent() == ["a", "of ben", "b", "c", "d"]
+
+
+async def test_what_another_tab_sends_stops_too() -> None:
+    """It hears of who has signed out elsewhere."""
+    device, silence = Device(), Silence()
+    _, ids = await _four_of_mara(device, silence)
+    elsewhere = await device.context()
+    await elsewhere.sign_out()
+    device.network.answer = receipt
+    silence.answer()
+    await device.rest()
+    assert device.sent() == ["a"]
+    assert device.record(ids[1])["state"] == "pending"
+
+
+async def test_a_tab_that_waits_for_its_turn_sends_nothing_for_who_has_left() -> None:
+    """Who drains asks for the lock, and gets it after the sign-out."""
+    device, silence = Device(), Silence()
+    outbox, _ = await _four_of_mara(device, silence)
+    waiting = await device.context()
+    waiting.wake()
+    await device.rest()
+    await outbox.sign_out()
+    device.network.answer = receipt
+    silence.answer()
+    await device.rest()
+    assert device.sent() == ["a"]
+
+
+async def test_what_arrives_after_signing_out_leaves_no_content_behind() -> None:
+    """The same as what had arrived before: the job is counted, its content is gone from the device."""
+    device, silence = Device(), Silence()
+    outbox, ids = await _four_of_mara(device, silence)
+    await outbox.sign_out()
+    device.network.answer = receipt
+    silence.answer()
+    await device.rest()
+    assert device.record(ids[0])["state"] == "completed"
+    assert device.record(ids[0])["summary"] == {}
+    assert {body["id"] for body in device.store.records("bodies")} == set(ids[1:])
