@@ -234,7 +234,8 @@ def _checked(handler: Handler | None, entry: InboxEntry, files: Sequence[File]) 
 def _options(entry: InboxEntry) -> tuple[dict[str, object], list[str]]:
     """The options of an entry if they are right; none if not; and what is wrong with them, its id or its key."""
     options = {name: entry.options[name] for name in OPTIONS if name in entry.options}
-    problems = []
+    known = ", ".join(OPTIONS)
+    problems = [f"There is no option {name!r}; there are {known}." for name in entry.options if name not in OPTIONS]
     try:
         check_names(id=entry.id, key=entry.key)
     except InvalidOptionError as error:

@@ -105,35 +105,38 @@ async def _unsent(outbox: Outbox, _params: dict[str, Any], _files: Sequence[File
     return await outbox.unsent()
 
 
-METHODS: dict[str, Method] = {
-    "enqueue": _enqueue,
-    "submit": _submit,
-    "edit": _edit,
-    "jobs": _jobs,
-    "job": _job,
-    "wait": _wait,
-    "stats": _stats,
-    "retry": _retry,
-    "retry_all": _retry_all,
-    "cancel": _cancel,
-    "pause": _pause,
-    "resume": _resume,
-    "sign_in": _sign_in,
-    "sign_out": _sign_out,
-    "drain": _drain,
-    "unsent": _unsent,
+METHODS: dict[str, tuple[Method, tuple[str, ...]]] = {
+    "enqueue": (_enqueue, ("type", "payload", "options")),
+    "submit": (_submit, ("entry",)),
+    "edit": (_edit, ("id", "payload", "keep_attachments")),
+    "jobs": (_jobs, ("filter",)),
+    "job": (_job, ("id",)),
+    "wait": (_wait, ("id", "timeout_ms")),
+    "stats": (_stats, ()),
+    "retry": (_retry, ("id", "accept_duplicate")),
+    "retry_all": (_retry_all, ("reason",)),
+    "cancel": (_cancel, ("id",)),
+    "pause": (_pause, ("queue", "type")),
+    "resume": (_resume, ("queue", "type")),
+    "sign_in": (_sign_in, ("account",)),
+    "sign_out": (_sign_out, ()),
+    "drain": (_drain, ("timeout_ms", "reason", "last_chance")),
+    "unsent": (_unsent, ()),
 }
+"""Each with the names of its parameters: a misspelt one must not mean what leaving it out means, such as to pause everything."""
 
 
 async def dispatch(outbox: Outbox, message: str, files: Sequence[File] = ()) -> str:
     """Answer one message. Never raises for what the caller did: that is an `error` reply."""
     try:
         request = read_json(message)
-        method = METHODS.get(request.get("method"))
-        if method is None:
-            names = ", ".join(METHODS)
-            raise InvalidOptionError(f"There is no method {request.get('method')!r}; there are {names}.")
-        return json.dumps({"ok": await method(outbox, request.get("params") or {}, files)})
+        name, params = request.get("method"), request.get("params") or {}
+        check_one_of("method", name, list(METHODS))
+        method, known = METHODS[name]
+        unknown = [param for param in params if param not in known]
+        if unknown:
+            raise InvalidOptionError(f"{name} has no {unknown[0]!r}; it takes {', '.join(known) or 'nothing'}.")
+        return json.dumps({"ok": await method(outbox, params, files)})
     except HoldfastError as error:
         reply = {"name": type(error).__name__, "message": str(error), **error.detail()}
     except (AttributeError, KeyError, TypeError, ValueError) as error:

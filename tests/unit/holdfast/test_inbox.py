@@ -131,7 +131,9 @@ async def test_a_submission_that_breaks_the_rules_is_kept_to_be_corrected() -> N
         {"type": "form", "payload": ["no", "object"]},
         {"options": {"priority": "urgent"}},
         {"options": {"delay_ms": -1}},
+        {"options": {"delay": 5_000}},
         {"payload": {"n": 2**60}},
+        {"payload": {"n": float("nan")}},
         {"key": "no\nheader"},
         {"key": ""},
     ],
@@ -148,6 +150,22 @@ async def test_no_submission_can_block_those_behind_it(bad: dict[str, object]) -
     assert device.end("good") == ("completed", None)
     assert await device.inbox.count() == 0
     check_laws(device.store)
+
+
+async def test_an_option_that_nobody_knows_is_named_not_dropped() -> None:
+    """What was to wait must not go at once: the job says what is wrong with it, each option by name."""
+    device = Device()
+    device.inbox.add(entry("e1", "a", options={"delay": 5_000, "priority": 7, "ttl": 1}))
+    outbox = await device.context()
+    await device.deliver_all(outbox)
+    job = await outbox.job("e1")
+    assert job is not None
+    assert (job["state"], job["reason"], job["payload"]) == ("failed", "invalid", {"text": "a"})
+    assert [error["message"].partition(";")[0] for error in job["said"]["errors"]] == [
+        "There is no option 'delay'",
+        "There is no option 'ttl'",
+    ]
+    assert device.network.sent == []
 
 
 async def test_a_submission_of_an_unknown_type_is_kept() -> None:

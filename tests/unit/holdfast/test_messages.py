@@ -104,6 +104,11 @@ async def test_a_form_is_saved_or_refused_with_every_broken_rule() -> None:
         (["jobs"], {}, "InvalidOptionError"),
         ("jobs", "x", "InvalidOptionError"),
         ("jobs", [1], "InvalidOptionError"),
+        ("pause", {"tpye": "note"}, "InvalidOptionError"),
+        ("pause", {"queue": "notes", "type": "note"}, "InvalidOptionError"),
+        ("retry", {"id": "nowhere", "accept_duplicate": "true"}, "InvalidOptionError"),
+        ("edit", {"id": "nowhere", "payload": {}, "keep_attachments": "yes"}, "InvalidOptionError"),
+        ("drain", {"reason": "sync", "last_chance": True}, None),
     ],
 )
 async def test_a_wrong_message_is_answered_with_what_is_wrong(method: object, params: object, name: str | None) -> None:
