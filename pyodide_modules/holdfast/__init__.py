@@ -11,6 +11,8 @@ from holdfast.errors import (
     InvalidOptionError,
     InvalidPayloadError,
     JobNotFoundError,
+    QueueFullError,
+    SecretError,
     StorageClosedError,
     StorageError,
     StorageFullError,
@@ -22,6 +24,7 @@ from holdfast.job import File
 from holdfast.lifecycle import Reason, State
 from holdfast.outbox import Accepted, Outbox
 from holdfast.routes import Form, Route, Task, Violation
+from holdfast.transactions.tidy import Retention
 
 __all__ = [
     "Accepted",
@@ -34,8 +37,11 @@ __all__ = [
     "InvalidPayloadError",
     "JobNotFoundError",
     "Outbox",
+    "QueueFullError",
     "Reason",
+    "Retention",
     "Route",
+    "SecretError",
     "State",
     "StorageClosedError",
     "StorageError",

@@ -1,0 +1,16 @@
+"""What `from holdfast import …` gives."""
+
+import inspect
+import re
+
+import holdfast
+from holdfast import Outbox
+
+
+def test_every_error_that_the_face_names_can_be_caught() -> None:
+    """Who reads "Raises: QueueFullError" finds it where `Outbox` is, and so what its options take."""
+    texts = [inspect.getdoc(Outbox.__init__), *(inspect.getdoc(member) for _, member in inspect.getmembers(Outbox))]
+    named = {name for text in texts for name in re.findall(r"\b\w+Error\b", text or "")}
+    assert {"QueueFullError", "SecretError"} <= named
+    assert named | {"Retention", "Backoff", "File"} <= set(holdfast.__all__)
+    assert all(hasattr(holdfast, name) for name in holdfast.__all__)
