@@ -7,7 +7,8 @@ import asyncio
 import hashlib
 import json
 import tempfile
-from typing import IO, Any, Final
+from collections.abc import Callable
+from typing import IO, Any, Final, TypeVar
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -16,10 +17,15 @@ from starlette.types import Message, Receive
 
 from holdfast_server.idempotency import Part, fingerprint_bytes, fingerprint_form, fingerprint_json
 from holdfast_server.limits import MIB
-from holdfast_server.problems import malformed_body, too_large
+from holdfast_server.problems import Problem, malformed_body, too_large
+
+Result = TypeVar("Result")
 
 IN_MEMORY: Final = MIB
+PARTS_LIMIT: Final = 1_000
 _PIECE: Final = 256 * 1024
+_INLINE: Final = 16 * 1024
+"""What is hashed or parsed at once. More of it goes to a thread, so that other requests are served meanwhile."""
 
 
 class HeldBody:
@@ -78,6 +84,11 @@ class BodyDigest:
         if self._type == "multipart/form-data" and options.get(b"boundary"):
             self._form = _FormDigest(options[b"boundary"])
 
+    @property
+    def refusal(self) -> Problem | None:
+        """Why the body cannot be fingerprinted; known as soon as it is clear."""
+        return None if self._form is None else self._form.refusal
+
     def add(self, chunk: bytes) -> None:
         """Take the next piece."""
         self._bytes.update(chunk)
@@ -104,6 +115,7 @@ class _FormDigest:
     def __init__(self, boundary: bytes) -> None:
         self.parts: list[Part] = []
         self.whole = False
+        self.refusal: Problem | None = None
         self._headers: dict[bytes, bytes] = {}
         self._name = self._value = b""
         self._content = hashlib.sha256()
@@ -128,8 +140,13 @@ class _FormDigest:
             except FormParserError:
                 self._parser = None
                 self.whole = False
+            except Problem as problem:
+                self._parser = None
+                self.refusal = problem
 
     def _begin(self) -> None:
+        if len(self.parts) == PARTS_LIMIT:
+            raise too_large(f"The form has more than {PARTS_LIMIT} parts, the most a request with a key may have.")
         self._headers = {}
         self._content = hashlib.sha256()
 
@@ -165,11 +182,12 @@ class _FormDigest:
 class TeeBody:
     """The body between connection and app: fingerprinted as the app reads it, or read to its end before the app does.
 
-    Nothing is held for an app that reads first; a request that does not go by its key costs next to nothing.
+    Nothing is held for an app that reads first, and the body of a request without a key is not looked into.
     """
 
     def __init__(self, request: Request, receive: Receive, *, limit: int) -> None:
-        self._digest = BodyDigest(request.headers.get("content-type", ""))
+        keyed = "idempotency-key" in request.headers
+        self._digest = BodyDigest(request.headers.get("content-type", "")) if keyed else None
         self._receive = receive
         self._limit = limit
         self._size = 0
@@ -191,16 +209,19 @@ class TeeBody:
             chunk = message.get("body", b"")
             self._size += len(chunk)
             self._over = not message.get("more_body", False)
-            if self._size <= self._limit:
-                self._digest.add(chunk)
+            if self._digest is not None and self._size <= self._limit:
+                await _aside(len(chunk), self._digest.add, chunk)
         return message
 
-    async def whole(self) -> BodyDigest:
-        """The digest of the whole body; what the app has not read yet is read now and held for it.
+    async def fingerprint(self, method: str, path: str) -> str:
+        """The fingerprint of a request with a key; what the app has not read of its body yet is read now and held for it.
 
         Raises:
-            Problem: 413, it is over the limit (it was let pass, so that the sender reads the answer); 400, it broke off.
+            Problem: 413, it is over the limit or has too many parts (it was let pass, so that the sender reads the answer);
+                400, it broke off.
         """
+        digest = self._digest
+        assert digest is not None  # noqa: S101  (a request without a key is refused, or runs without one)
         if not self._over:
             self._held = HeldBody()
             more = True
@@ -214,7 +235,9 @@ class TeeBody:
             self._rest = self._held.receive(self._receive)
         if self._size > self._limit:
             raise too_large(f"The body is larger than {self._limit} bytes, the most a request with a key may have.")
-        return self._digest
+        if digest.refusal is not None:
+            raise digest.refusal
+        return await _aside(self._size, digest.fingerprint, method, path)
 
     async def let_pass(self) -> None:
         """Take what is left of the body and forget it, before an answer of our own: its sender should get to read that."""
@@ -226,3 +249,8 @@ class TeeBody:
         """Forget what was held."""
         if self._held is not None:
             self._held.close()
+
+
+async def _aside(size: int, function: Callable[..., Result], *arguments: Any) -> Result:
+    """Call it, in a thread where the body that it looks at is long."""
+    return function(*arguments) if size <= _INLINE else await asyncio.to_thread(function, *arguments)

@@ -156,7 +156,7 @@ class Exchange:
         name = account if isinstance(account, str) else await account
         method, path = request.method, request.scope["path"]
         query = request.scope["query_string"].decode("latin-1")
-        fingerprint = (await self._body.whole()).fingerprint(method, f"{path}?{query}")
+        fingerprint = await self._body.fingerprint(method, f"{path}?{query}")
         asked = KeyedRequest(scope_of(f"{method} {path}", name), key, fingerprint)
         outcome = await rules.store.begin(asked, now_ms=rules.now_ms())
         if isinstance(outcome, Claim):

@@ -1,8 +1,10 @@
 """The middleware around an app that is not ours, over every store: what its endpoints are promised."""
 
 import asyncio
+import threading
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any
 
 import httpx
 import pytest
@@ -11,6 +13,7 @@ from starlette.background import BackgroundTask
 from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from starlette.routing import Mount, Route
 
+from holdfast_server.digest import PARTS_LIMIT, BodyDigest
 from holdfast_server.errors import NotBehindMiddlewareError, NoTransactionError
 from holdfast_server.exchange import transaction
 from holdfast_server.idempotency import KeyedRequest, StoredResponse
@@ -48,6 +51,7 @@ class Shop:
             Route("/long", self.long, methods=["POST"]),
             Route("/sync", self.sync, methods=["POST"]),
             Route("/plain", self.plain, methods=["POST"]),
+            Route("/unmarked", self.plain, methods=["POST"]),
             Route("/parts/{part}", self.order, methods=["POST"]),
             Mount("/old", routes=[Route("/orders", self.tolerant, methods=["POST"])]),
         ]
@@ -79,7 +83,7 @@ class Shop:
         return await self._work(request)
 
     async def plain(self, request):
-        """Found by its path."""
+        """Found by its path, or not."""
         return await self._work(request)
 
     @idempotent(required=False)
@@ -157,6 +161,13 @@ async def shop_and_client(request, tmp_path):
         yield opened
 
 
+@pytest.fixture
+async def sqlite_shop(request, tmp_path):
+    """Over one store, where it does not matter which."""
+    async with open_shop(make_store(request, tmp_path, "sqlite")[0]) as opened:
+        yield opened
+
+
 @pytest.mark.parametrize("path", ["/orders", "/plain", "/old/orders", "/sync"])
 async def test_an_endpoint_runs_once_for_a_key(shop_and_client, path):
     """Marked, found by path, mounted, sync: the second attempt gets the first one's answer, a new key runs."""
@@ -217,6 +228,58 @@ async def test_a_missing_malformed_or_too_large_request_is_refused(shop_and_clie
     assert shop.calls == 0
     for _ in range(2):
         assert (await client.post("/old/orders")).status_code == 201
+    assert shop.calls == 2
+
+
+def form_of(parts: int) -> dict[str, Any]:
+    """A form of tiny parts, as httpx takes it."""
+    part = b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\nx\r\n'
+    return {"content": part * parts + b"--b--\r\n", "headers": {"Content-Type": "multipart/form-data; boundary=b"}}
+
+
+async def test_a_form_of_very_many_parts_is_refused_where_its_key_counts(sqlite_shop):
+    """Each part costs; 1,000 are enough for a form. What does not go by its key is the app's business."""
+    shop, client = sqlite_shop
+    assert (await client.post("/orders", **form_of(PARTS_LIMIT))).status_code == 201
+    answer = await client.post("/plain", **form_of(PARTS_LIMIT + 1))
+    assert (answer.status_code, answer.json()["type"]) == (413, "urn:holdfast:problem:too-large")
+    assert (await client.post("/unmarked", **form_of(PARTS_LIMIT + 1))).status_code == 201
+    assert shop.calls == 2
+
+
+async def test_the_body_of_a_request_without_a_key_is_not_looked_into(sqlite_shop, monkeypatch):
+    """Whatever it holds costs what it costs without the middleware."""
+    shop, client = sqlite_shop
+    pieces = []
+    monkeypatch.setattr(BodyDigest, "add", lambda _, chunk: pieces.append(chunk))
+    del client.headers["Idempotency-Key"]
+    for path in ("/unmarked", "/old/orders"):
+        assert (await client.post(path, **form_of(2))).status_code == 201
+    assert (await client.post("/orders", **form_of(2))).status_code == 400
+    assert (shop.calls, pieces) == (2, [])
+
+
+@pytest.mark.parametrize("step", ["add", "fingerprint"])
+async def test_others_are_served_while_a_long_body_is_looked_into(sqlite_shop, monkeypatch, step):
+    """Taking it in and taking it apart happen beside the event loop."""
+    shop, client = sqlite_shop
+    loop = asyncio.get_running_loop()
+    looking, go_on = asyncio.Event(), threading.Event()
+    real = getattr(BodyDigest, step)
+
+    def held_up(*arguments):
+        loop.call_soon_threadsafe(looking.set)
+        assert go_on.wait(30)
+        return real(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(BodyDigest, step, held_up)
+        slow = asyncio.create_task(client.post("/orders", json=["x" * 100_000]))
+        await looking.wait()
+    assert (await client.post("/orders", headers={"Idempotency-Key": "other"})).status_code == 201
+    assert not slow.done()
+    go_on.set()
+    assert (await slow).status_code == 201
     assert shop.calls == 2
 
 
