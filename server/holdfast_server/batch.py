@@ -22,11 +22,12 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from holdfast_server.body import JSON, JsonBody, let_body_pass, read_body
+from holdfast_server.body import JSON, JsonBody, read_body
 from holdfast_server.idempotency import Mismatch, Replay, StoredResponse, is_final, key_fault
 from holdfast_server.inspections import METHOD, PATH, Inspections
 from holdfast_server.once import answer
 from holdfast_server.problems import INVALID, MALFORMED_KEY, NOT_BATCHED, NOT_RUN, Problem, fault, malformed_body
+from holdfast_server.refusal import let_pass
 from holdfast_server.stores.port import BatchItem, Done, Effect, Outcome
 from holdfast_server.stores.statements import Steps
 
@@ -44,7 +45,7 @@ class Batch:
         try:
             account = await self.inspections.account_of(request)
         except Problem:
-            await let_body_pass(request)
+            await let_pass(request, request.receive)
             raise
         api = self.inspections
         limits = replace(api.limits, text=api.limits.batch)

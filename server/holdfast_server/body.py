@@ -15,9 +15,10 @@ from starlette.requests import Request
 
 from holdfast_server.attachments import IncomingFile
 from holdfast_server.idempotency import Part, fingerprint_form, fingerprint_json
-from holdfast_server.limits import MIB, Limits
+from holdfast_server.limits import Limits
 from holdfast_server.multipart import MultipartReader
 from holdfast_server.problems import Problem, malformed_body, too_large
+from holdfast_server.refusal import declares_more_than, let_pass
 
 JSON: Final = "application/json"
 MULTIPART: Final = "multipart/form-data"
@@ -26,7 +27,6 @@ URLENCODED: Final = "application/x-www-form-urlencoded"
 _FEED_BYTES: Final = 256 * 1024
 _INLINE_JSON_BYTES: Final = 64 * 1024
 _DEPTH_LIMIT: Final = 64
-_DISCARD_BYTES: Final = 256 * MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +57,12 @@ class _Pieces:
     """The body as it arrives."""
 
     def __init__(self, request: Request) -> None:
-        self._receive = request.receive
-        self._asks_first = request.headers.get("expect", "").lower() == "100-continue"
+        self._request = request
         self._over = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         while not self._over:
-            message = await self._receive()
+            message = await self._request.receive()
             if message["type"] == "http.disconnect":
                 self._over = True
                 raise malformed_body("The connection ended before the body did.")
@@ -71,23 +70,9 @@ class _Pieces:
             yield message.get("body", b"")
 
     async def let_pass(self) -> None:
-        """Take what is left of the body and forget it, before an answer that refuses it.
-
-        A browser that is still sending when the connection closes reports a network error, and its person never learns
-        what was wrong. Who asks first (Expect: 100-continue) has sent nothing; and nobody may go on for ever.
-        """
-        if self._asks_first:
-            return
-        left = _DISCARD_BYTES
-        while not self._over and left > 0:
-            message = await self._receive()
-            left -= len(message.get("body", b""))
-            self._over = message["type"] == "http.disconnect" or not message.get("more_body", False)
-
-
-async def let_body_pass(request: Request) -> None:
-    """Take the body and forget it: before a refusal that needs none of it."""
-    await _Pieces(request).let_pass()
+        """Take what is left of it and forget it."""
+        if not self._over:
+            await let_pass(self._request, self._request.receive)
 
 
 @asynccontextmanager
@@ -103,8 +88,7 @@ async def read_body(
     reader: MultipartReader | None = None
     try:
         kind, boundary = _content_type(request, accept)
-        declared = request.headers.get("content-length", "")
-        if declared.isdecimal() and int(declared) > limits.body:
+        if declares_more_than(limits.body, request):
             raise _over_the_cap(limits)
         if kind == MULTIPART:
             reader = MultipartReader(boundary, limits=limits, new_path=new_path)

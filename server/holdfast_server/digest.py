@@ -18,6 +18,7 @@ from starlette.types import Message, Receive
 from holdfast_server.idempotency import Part, fingerprint_bytes, fingerprint_form, fingerprint_json
 from holdfast_server.limits import MIB
 from holdfast_server.problems import Problem, malformed_body, too_large
+from holdfast_server.refusal import declares_more_than, let_pass
 
 Result = TypeVar("Result")
 
@@ -188,6 +189,7 @@ class TeeBody:
     def __init__(self, request: Request, receive: Receive, *, limit: int) -> None:
         keyed = "idempotency-key" in request.headers
         self._digest = BodyDigest(request.headers.get("content-type", "")) if keyed else None
+        self._request = request
         self._receive = receive
         self._limit = limit
         self._size = 0
@@ -217,11 +219,12 @@ class TeeBody:
         """The fingerprint of a request with a key; what the app has not read of its body yet is read now and held for it.
 
         Raises:
-            Problem: 413, it is over the limit or has too many parts (it was let pass, so that the sender reads the answer);
-                400, it broke off.
+            Problem: 413, it is or will be over the limit, or has too many parts; 400, it broke off.
         """
         digest = self._digest
         assert digest is not None  # noqa: S101  (a request without a key is refused, or runs without one)
+        if declares_more_than(self._limit, self._request):
+            raise self._too_large()
         if not self._over:
             self._held = HeldBody()
             more = True
@@ -229,21 +232,26 @@ class TeeBody:
                 message = await self._next()
                 if message["type"] == "http.disconnect":
                     raise malformed_body("The connection ended before the body did.")
-                if self._size <= self._limit:
-                    await self._held.add(message.get("body", b""))
+                self._check(digest)
+                await self._held.add(message.get("body", b""))
                 more = message.get("more_body", False)
             self._rest = self._held.receive(self._receive)
-        if self._size > self._limit:
-            raise too_large(f"The body is larger than {self._limit} bytes, the most a request with a key may have.")
-        if digest.refusal is not None:
-            raise digest.refusal
+        self._check(digest)
         return await _aside(self._size, digest.fingerprint, method, path)
 
+    def _check(self, digest: BodyDigest) -> None:
+        if self._size > self._limit:
+            raise self._too_large()
+        if digest.refusal is not None:
+            raise digest.refusal
+
+    def _too_large(self) -> Problem:
+        return too_large(f"The body is larger than {self._limit} bytes, the most a request with a key may have.")
+
     async def let_pass(self) -> None:
-        """Take what is left of the body and forget it, before an answer of our own: its sender should get to read that."""
-        while not self._over and self._size <= self._limit:
-            if (await self._next())["type"] == "http.disconnect":
-                return
+        """Take what is left of the body and forget it, before an answer of our own, see `refusal.let_pass`."""
+        if not self._over:
+            await let_pass(self._request, self._receive)
 
     def close(self) -> None:
         """Forget what was held."""

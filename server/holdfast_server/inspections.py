@@ -15,7 +15,7 @@ from starlette.responses import Response
 from holdfast.routes import Violation
 from holdfast_server import records
 from holdfast_server.attachments import Attachments, IncomingFile
-from holdfast_server.body import JSON, MULTIPART, FormBody, JsonBody, let_body_pass, read_body
+from holdfast_server.body import JSON, MULTIPART, FormBody, JsonBody, read_body
 from holdfast_server.files import WholeFile
 from holdfast_server.idempotency import KeyedRequest, Mismatch, Replay, StoredResponse, scope_of
 from holdfast_server.limits import Limits
@@ -23,6 +23,7 @@ from holdfast_server.metrics import Metrics
 from holdfast_server.middleware import require_key
 from holdfast_server.once import answer_once
 from holdfast_server.problems import INVALID, Problem, malformed_body
+from holdfast_server.refusal import let_pass
 from holdfast_server.security import CONTENT_SECURITY_POLICY
 from holdfast_server.stores.port import Database, Effect, EffectStore
 from holdfast_server.stores.statements import Steps
@@ -75,7 +76,7 @@ class Inspections:
             key = require_key(request)
             account = await self.account_of(request)
         except Problem:
-            await let_body_pass(request)
+            await let_pass(request, request.receive)
             raise
         accept = frozenset({JSON, MULTIPART})
         async with read_body(request, accept=accept, limits=self.limits, new_path=self.attachments.new_path) as body:

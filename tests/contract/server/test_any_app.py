@@ -17,8 +17,10 @@ from holdfast_server.digest import PARTS_LIMIT, BodyDigest
 from holdfast_server.errors import NotBehindMiddlewareError, NoTransactionError
 from holdfast_server.exchange import transaction
 from holdfast_server.idempotency import KeyedRequest, StoredResponse
+from holdfast_server.limits import MIB
 from holdfast_server.marking import idempotent, paths
 from holdfast_server.middleware import IdempotencyMiddleware, wall_clock_ms
+from holdfast_server.refusal import LET_PASS
 from holdfast_server.stores.port import Claim
 from holdfast_server.stores.postgres import PostgresDatabase
 from holdfast_server.stores.redis import RedisKeyStore
@@ -281,6 +283,33 @@ async def test_others_are_served_while_a_long_body_is_looked_into(sqlite_shop, m
     go_on.set()
     assert (await slow).status_code == 201
     assert shop.calls == 2
+
+
+@pytest.mark.parametrize(
+    ("headers", "most"),
+    [
+        ({"Content-Length": "3000000000", "Expect": "100-continue"}, 0),
+        ({"Content-Length": "3000000000"}, LET_PASS),
+        ({}, LET_PASS + MIB),
+    ],
+)
+@pytest.mark.parametrize("path", ["/orders", "/plain"])
+async def test_a_body_without_end_is_not_read_to_its_end(sqlite_shop, path, headers, most):
+    """What is declared over the limit is refused at once, what turns out so then; who goes on sending is cut off."""
+    shop, client = sqlite_shop
+    taken = 0
+
+    async def pieces():
+        nonlocal taken
+        while taken < 2 * LET_PASS:
+            taken += MIB
+            yield bytes(MIB)
+
+    answer = await client.post(path, content=pieces(), headers=headers)
+    assert (answer.status_code, answer.json()["type"]) == (413, "urn:holdfast:problem:too-large")
+    assert answer.headers["idempotency-key"] == "k"
+    assert taken <= most
+    assert shop.calls == 0
 
 
 async def test_while_it_runs_others_wait_whatever_process_they_asked(shop_and_client):
