@@ -99,9 +99,13 @@ def _store(values: tuple[Any, ...]) -> Steps[None]:
 
 
 def _totals(since: int) -> Steps[Totals]:
-    sums = "coalesce(sum(depth), 0), coalesce(sum(retries), 0), coalesce(max(oldest_pending_age_ms), 0), "
+    # Not sums of whole numbers: those overflow in SQLite, and what is summed up here are strangers' words.
+    depth, retries, failures = (
+        f"coalesce(sum({name} * 1.0), 0)" for name in ("depth", "retries", "permanent_failures")
+    )
     (row,) = yield Statement(
-        f"SELECT count(*), {sums} coalesce(sum(permanent_failures), 0) FROM clients WHERE reported_at > ?",  # noqa: S608
+        f"SELECT count(*), {depth}, {retries}, coalesce(max(oldest_pending_age_ms), 0), {failures}"  # noqa: S608
+        " FROM clients WHERE reported_at > ?",
         (since,),
     )
     return Totals(*(int(number) for number in row))
