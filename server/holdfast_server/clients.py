@@ -2,7 +2,8 @@
 
 `POST /api/metrics` with `{"client": "…", "depth": n, "retries": n, "oldest_pending_age_ms": n, "permanent_failures": n}`: 204.
 `depth` is how many jobs are unsent, `retries` how often it has tried again in all, `oldest_pending_age_ms` 0 if none waits.
-The latest report of each client counts for a day. /metrics exports their sums, and the greatest age.
+The latest report of each client counts for a day, of up to 100,000 clients; the reports of further ones are dropped until there
+is room. /metrics exports their sums, and the greatest age.
 """
 
 import re
@@ -88,11 +89,20 @@ def _broken(report: Any) -> list[tuple[str, str]]:
 
 
 def _store(values: tuple[Any, ...]) -> Steps[None]:
-    updates = ", ".join(f"{name} = excluded.{name}" for name in ("reported_at", *NUMBERS))
-    ((known,),) = yield Statement("SELECT count(*) FROM clients")
-    if known < CLIENTS_LIMIT:
+    """Only a client that is new is counted against the limit: whoever fills the table silences none that is known."""
+    names = ("reported_at", *NUMBERS)
+    client, *told = values
+    known = yield Statement(
+        f"UPDATE clients SET {', '.join(f'{name} = ?' for name in names)} WHERE client = ? RETURNING client",  # noqa: S608
+        (*told, client),
+    )
+    if known:
+        return
+    ((clients,),) = yield Statement("SELECT count(*) FROM clients")
+    if clients < CLIENTS_LIMIT:
+        updates = ", ".join(f"{name} = excluded.{name}" for name in names)
         yield Statement(
-            f"INSERT INTO clients (client, reported_at, {', '.join(NUMBERS)}) VALUES (?, ?, ?, ?, ?, ?)"  # noqa: S608
+            f"INSERT INTO clients (client, {', '.join(names)}) VALUES (?, ?, ?, ?, ?, ?)"  # noqa: S608
             f" ON CONFLICT (client) DO UPDATE SET {updates}",
             values,
         )

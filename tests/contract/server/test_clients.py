@@ -50,3 +50,14 @@ async def test_the_largest_numbers_of_very_many_clients_have_a_sum(clients, repo
     assert (totals.clients, totals.oldest_pending_age_ms) == (2_001, LARGEST)
     for total in (totals.depth, totals.retries, totals.permanent_failures):
         assert total == pytest.approx(2_001 * LARGEST)
+
+
+async def test_a_known_client_is_heard_however_many_strangers_report(clients, report, monkeypatch):
+    """A full table takes no new client in; those that are in it go on."""
+    monkeypatch.setattr("holdfast_server.clients.CLIENTS_LIMIT", 4)
+    await report("mara", 1)
+    await clients.database.write(strangers(3, 0))
+    await report("mara", 5)
+    await report("late", 7)
+    totals = await clients.totals()
+    assert (totals.clients, totals.depth) == (4, 5)
