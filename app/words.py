@@ -51,7 +51,10 @@ IN_THE_WAY: Final[dict[Obstacle, str]] = {
     Obstacle.SIGN_IN: "It goes out by itself after sign-in.",
     Obstacle.PAUSED: "Sending is paused; it goes out when the pause ends.",
     Obstacle.SWITCHED_OFF: "The server takes none for now; it goes out when that ends.",
-    Obstacle.NO_ROOM: "This device has no room to prepare it. Free some space; then it goes out by itself.",
+    Obstacle.NO_ROOM: (
+        "This device has no room to prepare it. Free some space; then it goes out by itself. "
+        "To change it, cancel it and enter it anew."
+    ),
     Obstacle.DAMAGED: "Too much of it was damaged on this device. Export it, and enter it anew if the server has not got it.",
 }
 """Why a button did nothing."""

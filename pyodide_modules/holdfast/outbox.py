@@ -664,7 +664,9 @@ class Outbox(Registry):
             raise JobNotFoundError(job_id)
         if found.gates is None:
             raise ActionRefusedError(
-                Obstacle.NO_ROOM, f"Job {job_id!r} waits for room on this device: free some space, or cancel it."
+                Obstacle.NO_ROOM,
+                f"Job {job_id!r} waits for room on this device: free some space, and it goes by itself; to change it, cancel it "
+                "and enter it anew.",
             )
         return found
 
