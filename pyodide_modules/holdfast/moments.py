@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from holdfast.ports import Millis
@@ -10,6 +10,14 @@ if TYPE_CHECKING:
 SLACK_MS = 10_000
 """How much later than the reader's `now` a moment may have been written with no clock set back: each context takes its
 `now` before its transaction waits for the others' turn."""
+
+LATEST = 250_000_000_000_000
+"""In the year 9892: Python's calendar ends not long after it."""
+
+
+def is_moment(value: Any) -> bool:
+    """Whether what was stored as a moment can be one."""
+    return type(value) is int and 0 <= value <= LATEST
 
 
 def is_over(until: Millis, now: Millis, span_ms: Millis) -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import js
 
+from holdfast.moments import is_moment
 from holdfast.storage import Get, Put, reading, transaction
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ async def forget(store: Store, now: Millis) -> None:
 def _seen_at(cookie: str) -> Millis | None:
     for pair in js.document.cookie.split("; "):
         name, _, value = pair.partition("=")
-        if name == cookie and value.isdigit():
+        if name == cookie and value.isascii() and value.isdecimal() and is_moment(int(value)):
             return int(value)
     return None
 
@@ -57,7 +58,8 @@ def _mark(seen_at: Millis | None, now: Millis) -> Steps[None]:
 @reading("meta")
 def _read() -> Steps[Millis | None]:
     known: dict[str, Any] | None = yield Get("meta", NAME)
-    return known["wiped_after"] if known else None
+    wiped_after = known.get("wiped_after") if known else None
+    return wiped_after if is_moment(wiped_after) else None  # whatever else stands there must not stop the page
 
 
 @transaction("meta", durability="relaxed")
