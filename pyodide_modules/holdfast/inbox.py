@@ -116,8 +116,9 @@ class Intake:
         try:
             try:
                 await store.run(waiting.verb)
-            except NotUniqueError:
-                problem = f"The key {entry.key!r} belongs to another job; enter this one anew if it is another write."
+            except (NotUniqueError, InvalidOptionError) as error:
+                taken = f"The key {entry.key!r} belongs to another job; enter this one anew if it is another write."
+                problem = taken if isinstance(error, NotUniqueError) else str(error)
                 other = replace(entry, key=_key_for(entry))
                 await store.run(_read(self._outbox, other, also=[{"pointer": "", "message": problem}]).verb)
         except StorageError:

@@ -132,11 +132,16 @@ def another(draft: Draft) -> Draft:
     return replace(draft, record=record | {"id": id_, "key": key} | own_lane, body=draft.body | {"id": id_})
 
 
-def same_write(draft: Draft, record: Record, body: Record | None) -> bool:
-    """Whether a stored job is that of this very write. The content of a finished job may have been wiped."""
+def same_write(draft: Draft, record: Record, body: Record | None) -> bool | None:
+    """Whether a stored job is that of this very write; None if nobody can tell.
+
+    Where the content of a finished job was wiped its key says so: one key stands for one write.
+    """
     if (record["account"], record["type"]) != (draft.record["account"], draft.record["type"]):
         return False
-    return body is None or _content(body) == _content(json.loads(json.dumps(draft.body)))
+    if body is None:
+        return True if record["key"] == draft.record["key"] else None
+    return _content(body) == _content(json.loads(json.dumps(draft.body)))
 
 
 def _content(body: Record) -> list[Any]:

@@ -196,7 +196,7 @@ class Outbox(Registry):
             type_: the name of a route or task.
             payload: any JSON value.
             id: the job's id; the same id with the same content is the same job, with other content a new one. Made if
-                absent.
+                absent. After the content of a finished job was wiped (sign-out) its key alone says what is the same.
             key: the idempotency key; no other job may have it. Made if absent.
             lane: jobs of one lane are delivered in the order in which they were enqueued.
             priority: 0 to 9; chooses among the heads of lanes.

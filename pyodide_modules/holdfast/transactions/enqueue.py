@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from holdfast.errors import QueueFullError
+from holdfast.errors import InvalidOptionError, QueueFullError
 from holdfast.gates import Gates
 from holdfast.job import another, same_write
 from holdfast.lifecycle import ON_THE_WAY, Reason, State, check_move
@@ -44,6 +44,7 @@ def enqueue(draft: Draft, depth: int | None = None) -> Steps[Stored]:
     Raises:
         QueueFullError: the queue holds `depth` jobs on their way already.
         NotUniqueError: another job has its key.
+        InvalidOptionError: its id is that of a job whose content was wiped, so that nobody can tell whether it is the same.
     """
     return (yield from _enqueue(draft, depth))
 
@@ -55,7 +56,13 @@ def enqueue_relaxed(draft: Draft, depth: int | None = None) -> Steps[Stored]:
 
 
 def _enqueue(draft: Draft, depth: int | None) -> Steps[Stored]:
-    draft, is_new = yield from _look_up(draft)
+    given = draft.record["id"]
+    draft, is_new, is_certain = yield from _look_up(draft)
+    if not is_certain:
+        raise InvalidOptionError(
+            f"The id {given!r} is that of a job whose content was wiped, and nobody can tell whether this is the same write. "
+            "Leave the id out if it is another one; name the key of that job too if it is the same."
+        )
     record = draft.record
     if not is_new:
         return Stored(record["id"], record["key"])
@@ -71,18 +78,25 @@ def _enqueue(draft: Draft, depth: int | None) -> Steps[Stored]:
 @reading("jobs", "bodies")
 def look_up(draft: Draft) -> Steps[tuple[Draft, bool]]:
     """The job as it would be stored now, and whether it is new; if it is not, with the key it was stored with."""
-    return (yield from _look_up(draft))
+    draft, is_new, _ = yield from _look_up(draft)
+    return draft, is_new
 
 
-def _look_up(draft: Draft) -> Steps[tuple[Draft, bool]]:
-    """The job as it is to be stored, and whether it is new; if it is not, with the key it was stored with."""
+def _look_up(draft: Draft) -> Steps[tuple[Draft, bool, bool]]:
+    """The job as it is to be stored, and whether it is new; if it is not, with the key it was stored with.
+
+    And whether that is certain: it is not where the content of a job under its id was wiped.
+    """
+    is_certain = True
     while True:
         known = yield Get("jobs", draft.record["id"])
         if known is None:
-            return draft, True
+            return draft, True, is_certain
         body = yield Get("bodies", draft.record["id"])
-        if same_write(draft, known, body):
-            return replace(draft, record=known), False
+        is_same = same_write(draft, known, body)
+        if is_same:
+            return replace(draft, record=known), False, is_certain
+        is_certain = is_certain and is_same is not None
         draft = another(draft)
 
 
@@ -110,7 +124,7 @@ def enqueue_undecodable(draft: Draft, found: Record, damaged: list[str]) -> Step
 @transaction("jobs", "bodies", "queues", durability="strict")
 def enqueue_cancelled(draft: Draft) -> Steps[Stored]:
     """Store that a submission was cancelled before it was taken in, without its content: nobody takes it in any more."""
-    draft, is_new = yield from _look_up(draft)
+    draft, is_new, _ = yield from _look_up(draft)
     if is_new:
         record, queue = yield from _ended(draft, State.CANCELLED, Reason.BY_PERSON)
         yield from store(record, queue)
@@ -118,7 +132,7 @@ def enqueue_cancelled(draft: Draft) -> Steps[Stored]:
 
 
 def _insert_failed(draft: Draft, reason: Reason, said: Record) -> Steps[Stored]:
-    draft, is_new = yield from _look_up(draft)
+    draft, is_new, _ = yield from _look_up(draft)
     if is_new:
         record, queue = yield from _ended(draft, State.FAILED, reason)
         queue["failures"][reason] = queue["failures"].get(reason, 0) + 1

@@ -4,11 +4,13 @@ from typing import Any
 
 import pytest
 
+from holdfast import Outbox
+from holdfast.errors import InvalidOptionError
 from holdfast.job import File
 from holdfast.storage import Transaction
 from holdfast.testing import answer_with, receipt
 from holdfast.transactions.tidy import Retention
-from tests.support.device import Device, check_laws, describe, in_turn
+from tests.support.device import Device, check_laws, describe, entry, in_turn
 
 HOUR_MS = 3_600_000
 DAY_MS = 86_400_000
@@ -131,6 +133,51 @@ async def test_sign_out_wipes_what_is_finished_and_nothing_that_is_unsent() -> N
     job = await outbox.job(waiting.id)
     assert job is not None
     assert (job["state"], job["payload"]) == ("pending", {"text": "waiting"})
+    check_laws(device.store)
+
+
+async def wiped(device: Device) -> Outbox:
+    """An outbox whose job `j1` with the key `k1` was received; then its account signed out and in again."""
+    outbox = await device.context()
+    await outbox.sign_in("ann")
+    await outbox.enqueue("note", {"text": "first"}, id="j1", key="k1")
+    await device.deliver_all(outbox)
+    await outbox.sign_out()
+    await outbox.sign_in("ann")
+    return outbox
+
+
+async def test_an_id_whose_content_was_wiped_takes_no_other_write_for_the_same() -> None:
+    """With its key it is the same write; without, nobody can tell: the caller hears so, and nothing is taken for sent."""
+    device = Device()
+    outbox = await wiped(device)
+    again = await outbox.enqueue("note", {"text": "first"}, id="j1", key="k1")
+    assert again == ("j1", "k1")
+    with pytest.raises(InvalidOptionError, match=r"'j1'.*wiped.*key"):
+        await outbox.enqueue("note", {"text": "another"}, id="j1")
+    await device.deliver_all(outbox)
+    assert device.sent() == ["first"]
+    assert len(device.store.records("jobs")) == 1
+    memo = await outbox.enqueue("memo", {"text": "of another type"}, id="j1")
+    await device.deliver_all(outbox)
+    assert device.end(memo.id) == ("completed", None)
+
+
+@pytest.mark.parametrize("again", [False, True])
+async def test_a_submission_under_an_id_whose_content_was_wiped_waits_for_a_person(again: bool) -> None:
+    """It is put aside with its content, once; corrected, it goes."""
+    device = Device()
+    outbox = await wiped(device)
+    for _ in range(1 + again):
+        device.inbox.add(entry("j1", "another", account="ann", key="k2"))
+        await device.deliver_all(outbox)
+    [row] = await outbox.jobs(state="failed")
+    assert (row["reason"], row["summary"]) == ("invalid", {"text": "another"})
+    assert "wiped" in row["said"]["errors"][0]["message"]
+    assert device.sent() == ["first"]
+    await outbox.edit(row["id"], {"text": "another"})
+    await device.deliver_all(outbox)
+    assert device.sent() == ["first", "another"]
     check_laws(device.store)
 
 
