@@ -12,6 +12,7 @@ import * as snapshot from "./snapshot.js";
 export { version };
 
 const indexURL = new URL("./", import.meta.url).href;
+const PYSCRIPT = new URL("./pyscript.json", import.meta.url).href;
 const WHEELS = "/wheels";
 
 const mark = (/** @type {string} */ name, /** @type {number} */ start) =>
@@ -108,10 +109,13 @@ if packages:
         del sys.modules[name]
 for name in preload:
     importlib.import_module(name)
+if texts:
+    from holdfast.browser.compiled import Compiled
+    Compiled(texts).install()
 gc.collect()
 `;
 
-const plain = async (/** @type {object} */ options) => {
+const plain = async (/** @type {object} */ options, /** @type {Record<string, string>} */ texts = {}) => {
   const begun = performance.now();
   const wheels = fetchWheels();
   wheels.catch(() => {});
@@ -122,6 +126,7 @@ const plain = async (/** @type {object} */ options) => {
     wheels: config.wheels.map(nameOf),
     packages: config.packages.map(nameOf),
     preload: config.preload,
+    texts,
   });
   await python.runPythonAsync(PREPARE, { globals });
   globals.destroy();
@@ -152,7 +157,9 @@ export const start = async (options = {}) => {
 export const makeSnapshot = async () => {
   const begun = performance.now();
   try {
-    const python = await plain({ _makeSnapshot: true });
+    // What PyScript writes into every page and imports there: compiled now, once.
+    const texts = await (await fetch(PYSCRIPT)).json();
+    const python = await plain({ _makeSnapshot: true }, texts);
     // A restored heap has no files of packages; Pyodide refuses to write one down that says it has.
     for (const name of Object.keys(python.loadedPackages)) delete python.loadedPackages[name];
     return await snapshot.write(python.makeMemorySnapshot());

@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Mapping
 
-from holdfast_server.build import config, lockfile, wheels
+from holdfast_server.build import config, lockfile, pyscript, wheels
 from holdfast_server.build.errors import BuildError
 from holdfast_server.build.inputs import Files, under, wheel_names
 from holdfast_server.build.project import Project
@@ -28,6 +28,7 @@ def make(project: Project, inputs: Files, build: str) -> dict[str, bytes]:
         **_flat(under(inputs, "sw"), ".js"),
         **under(inputs, "pyodide"),
         **{f"pyscript/{name}": data for name, data in under(inputs, "pyscript").items()},
+        "pyscript.json": pyscript.package(_core(inputs)),
         **{f"wheels/{name}": data for name, data in {**own, **foreign}.items()},
         "pyodide-lock.json": lockfile.make(inputs["pyodide/pyodide-lock.json"], {**own, **foreign}),
     }
@@ -76,6 +77,10 @@ def _own_wheels(project: Project, inputs: Files) -> list[tuple[str, bytes]]:
         wheels.make("holdfast", project.version, library),
         wheels.make("holdfast-app", project.version, app | worker),
     ]
+
+
+def _core(inputs: Files) -> bytes:
+    return next(data for name, data in under(inputs, "pyscript").items() if name.startswith("core-"))
 
 
 def _in_order(project: Project, foreign: Mapping[str, bytes]) -> list[str]:

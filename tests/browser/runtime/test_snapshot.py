@@ -42,6 +42,18 @@ CHANGE = """async (how) => {
 }"""
 WAYS = ("of another build", "in another's place", "cut short", "one bit flipped", "no heap of Python's")
 READY = "() => holdfast.python === 'ready'"
+HOLDS_PYSCRIPT = """() => {
+  const script = document.createElement("script");
+  script.type = "py";
+  script.textContent = `
+import js, sys
+loaders = {name: module.__loader__ for name, module in sys.modules.items() if name.partition(".")[0] == "pyscript"
+           and getattr(module, "__file__", None)}
+js.globalThis.anew = js.JSON.parse(__import__("json").dumps(
+    [name for name, loader in loaders.items() if loader.get_code(name) is not loader.get_code(name)] if loaders else None))
+`;
+  document.body.append(script);
+}"""
 REFUSED = "() => holdfast.enqueue('inspection.create', {}).then(() => 'saved', ({name}) => name)"
 
 
@@ -64,6 +76,17 @@ def test_a_start_without_a_good_snapshot_is_plain_and_makes_a_new_one(open_page,
         names = page.evaluate(MEASURES)
         assert (RESTORED in names, STARTED_PLAINLY in names) == (True, False), how
     assert [fault for fault in faults if "uncaught" in fault] == []
+
+
+def test_what_pyscript_writes_into_the_page_is_in_the_snapshot(open_page, faults):
+    """A restored page compiles none of PyScript's own modules: the code it kept is of this very PyScript."""
+    open_page().close()
+    page = open_page()
+    assert RESTORED in page.evaluate(MEASURES)
+    page.evaluate(HOLDS_PYSCRIPT)
+    page.wait_for_function("() => 'anew' in globalThis", timeout=30_000)
+    assert page.evaluate("() => anew") == []
+    assert faults == []
 
 
 def test_python_never_switches_stacks(open_page):
