@@ -194,11 +194,12 @@ class Exchange:
             return
         if self._claim is None and self._transaction is None:
             self._passes = True
-        if not self._passes:
+        before = self._start is None and message["type"] not in _HELD  # an early hint, a template's name for a test
+        if not (self._passes or before):
             await self._hold(message)
             if message["type"] in _HELD:
                 return
-        if self._passes:
+        if self._passes or before:
             await self._send(message)
 
     async def _hold(self, message: Message) -> None:

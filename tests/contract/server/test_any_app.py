@@ -33,6 +33,15 @@ RESPONSE = StoredResponse(201, (), b"the other's")
 EFFECTS = {"effects": [["CREATE TABLE effects (n INTEGER)"]]}
 
 
+class Hinted(PlainTextResponse):
+    """Names a link first."""
+
+    async def __call__(self, scope, receive, send):
+        """Both."""
+        await send({"type": "http.response.early_hint", "links": [b"</order.css>; rel=preload"]})
+        await super().__call__(scope, receive, send)
+
+
 class Shop:
     """Endpoints whose work can be held up, made to fail and counted."""
 
@@ -52,6 +61,7 @@ class Shop:
             Route("/followed", self.followed, methods=["POST"]),
             Route("/long", self.long, methods=["POST"]),
             Route("/sync", self.sync, methods=["POST"]),
+            Route("/hinted", self.hinted, methods=["POST"]),
             Route("/plain", self.plain, methods=["POST"]),
             Route("/unmarked", self.plain, methods=["POST"]),
             Route("/parts/{part}", self.order, methods=["POST"]),
@@ -98,6 +108,12 @@ class Shop:
         """Marked, runs in a thread."""
         self.calls += 1
         return PlainTextResponse(f"call {self.calls}")
+
+    @idempotent()
+    async def hinted(self, _):
+        """Says something before its answer."""
+        self.calls += 1
+        return Hinted(f"call {self.calls}", 201)
 
     @idempotent()
     async def written(self, request):
@@ -414,6 +430,28 @@ async def test_an_answer_over_the_limit_is_remembered_without_its_body(shop_and_
     assert again.headers["idempotency-body"] == "not-kept"
     assert "set-cookie" not in again.headers
     assert shop.calls == 1
+
+
+async def test_what_an_app_says_before_its_answer_goes_out_at_once(sqlite_shop):
+    """An early hint, a template's name for a test client: no part of what is kept for replays."""
+    shop, client = sqlite_shop
+    sent = []
+
+    async def noting(scope, receive, send):
+        async def note(message):
+            sent.append(message["type"])
+            await send(message)
+
+        await app(scope, receive, note)
+
+    app = shop.app()
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(noting), base_url="http://shop", headers=client.headers
+    ) as noted:
+        answers = [await noted.post("/hinted") for _ in range(2)]
+    assert [(answer.status_code, answer.content) for answer in answers] == [(201, b"call 1")] * 2
+    answer = ["http.response.start", "http.response.body"]
+    assert sent == ["http.response.early_hint", *answer, *answer]
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
