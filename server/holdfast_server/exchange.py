@@ -146,6 +146,20 @@ class Exchange:
         if self._instead is not None:
             raise Answered
 
+    async def begin_before_app(self, *, required: bool) -> None:
+        """The same where no framework stands around to answer what `account` raises.
+
+        Raises:
+            Answered: there is nothing to run.
+        """
+        try:
+            await self.begin(required=required)
+        except Answered:
+            raise
+        except HTTPException as refusal:
+            self._instead = Problem(refusal.status_code, detail=str(refusal.detail), headers=refusal.headers)
+            raise Answered from refusal
+
     async def _begin(self, *, required: bool) -> None:
         rules, request = self._rules, self._request
         await rules.opened()

@@ -91,7 +91,8 @@ class IdempotencyMiddleware:
         store: remembers keys. With `SqlKeyStore` a handler's writes commit together with its key, see
             `exchange.transaction`; with any store, effects elsewhere are two-phase.
         find: requests that go by their key besides those for endpoints marked with `@idempotent()`, see `marking.paths`.
-        account: whose request it is: a name that stays when tokens change. Keys of two accounts never meet.
+        account: whose request it is: a name that stays when tokens change. Keys of two accounts never meet. It refuses a
+            request by raising Starlette's `HTTPException`; anything else it raises is a fault of the app.
         body_limit: bytes of a request with a key; more is 413.
         answer_limit: bytes of an answer that are kept; a longer one is replayed without its body.
         metrics: counts replays, conflicts and mismatches.
@@ -147,7 +148,7 @@ class IdempotencyMiddleware:
                 with suppress(Answered):
                     required = self._find(scope)
                     if required is not None:
-                        await exchange.begin(required=required)
+                        await exchange.begin_before_app(required=required)
                     await self._app(scope, body.receive, exchange.send)
                 instead = exchange.instead()
         except StoreUnavailableError:

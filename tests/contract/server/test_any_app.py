@@ -10,6 +10,7 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from starlette.routing import Mount, Route
 
@@ -42,6 +43,14 @@ class Hinted(PlainTextResponse):
         await super().__call__(scope, receive, send)
 
 
+def user_of(request):
+    """Whose request it is."""
+    user = request.headers.get("x-user", "")
+    if user == "nobody":
+        raise HTTPException(401, "Sign in.", {"WWW-Authenticate": "Bearer"})
+    return user
+
+
 class Shop:
     """Endpoints whose work can be held up, made to fail and counted."""
 
@@ -71,7 +80,7 @@ class Shop:
         app.add_middleware(
             IdempotencyMiddleware,
             store=self.store,
-            account=lambda request: request.headers.get("x-user", ""),
+            account=user_of,
             find=paths("POST /plain"),
             body_limit=500_000,
             answer_limit=10_000,
@@ -530,6 +539,22 @@ async def test_what_follows_the_answer_does_not_hold_its_transaction(request, tm
     async with open_shop(store) as (_, client), asyncio.timeout(20):
         assert (await client.post("/followed")).status_code == 201
         assert await database.read(count()) == [(2,)]
+
+
+async def test_who_has_no_account_is_refused_before_the_app(request, tmp_path):
+    """What `account` raises is answered: by the framework around a marked endpoint, as a problem where paths are named."""
+    store, _ = make_store(request, tmp_path, "sqlite")
+    async with open_shop(store) as (shop, client):
+        for path, told in (
+            ("/orders", b"Sign in."),
+            ("/plain", b'{"type": "about:blank", "title": "Unauthorized", "status": 401, "detail": "Sign in."}'),
+        ):
+            answer = await client.post(path, content=b"x" * 100_000, headers={"X-User": "nobody"})
+            assert (answer.status_code, answer.content) == (401, told)
+            assert answer.headers["www-authenticate"] == "Bearer"
+            assert answer.headers["idempotency-key"] == "k"
+        assert shop.calls == 0
+        assert (await client.post("/plain")).status_code == 201
 
 
 async def test_mistakes_of_the_app_are_named(request, tmp_path):
