@@ -170,7 +170,8 @@ class Inspections:
         etag = f'"{found.sha256}"'
         shown = found.type in SHOWN_TYPES
         headers = {
-            "Cache-Control": "private, max-age=31536000, immutable",
+            # The browser's cache knows no accounts: whoever signs in on that device next must ask.
+            "Cache-Control": "private, no-cache" if account else "private, max-age=31536000, immutable",
             "Content-Disposition": f"{'inline' if shown else 'attachment'}; filename*=UTF-8''{quote(found.name, safe='')}",
             "Content-Security-Policy": f"{CONTENT_SECURITY_POLICY}; sandbox",
             "ETag": etag,

@@ -73,6 +73,21 @@ def test_two_accounts_never_meet(server, visit):
     assert jon.get("/api/inspections").json()["total"] == 2
 
 
+@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
+def test_a_photo_that_a_browser_has_kept_is_shown_to_its_account_alone(server, visit):
+    """Whoever signs in on that device next: the server is asked each time, and sends it again to nobody who has it."""
+    mara, jon, nobody = visit("mara"), visit("Jon Doe"), visit()
+    files = [*form().items(), ("photos", ("a.jpg", b"xyz", "image/jpeg"))]
+    photo = mara.post("/api/inspections", files=files, headers={"Idempotency-Key": "k"}).json()["photos"][0]["url"]
+    first = mara.get(photo)
+    assert first.headers["cache-control"] == "private, no-cache"
+    kept = {"If-None-Match": first.headers["etag"]}
+    again = mara.get(photo, headers=kept)
+    assert (again.status_code, again.headers["cache-control"]) == (304, "private, no-cache")
+    problem(jon.get(photo, headers=kept), 404)
+    problem(nobody.get(photo, headers=kept), 401, "signed-out")
+
+
 def test_who_is_not_signed_in_gets_no_further(server, visit):
     """401 of its own type on everything of the API but probe, session and clients' metrics; after sign-in the same key goes."""
     client = visit()
