@@ -155,6 +155,24 @@ def test_guessing_is_slowed_down(server, visit):
     problem(sign_in(client, "nobody"), 401, "sign-in-refused")
 
 
+@pytest.mark.parametrize("trusted", [True, False])
+def test_who_comes_through_a_proxy_has_an_address_where_the_proxy_is_trusted(launch, monkeypatch, trusted):
+    """Then one visitor's failures close the name to that visitor alone, and a cookie that came by https is Secure."""
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "127.0.0.0/8" if trusted else "192.0.2.1,198.51.100.0/24")
+    server = launch("--sign-in")
+    holdfast("accounts", "add", "mara", "--data", str(server.data), words=f"{PASSWORD}\n")
+
+    def through_proxy(address: str, password: str) -> httpx.Response:
+        headers = {"X-Forwarded-For": address, "X-Forwarded-Proto": "https"}
+        with httpx.Client(base_url=server.url, timeout=30, headers=headers) as client:
+            return sign_in(client, "mara", password)
+
+    assert ("; secure" in through_proxy("203.0.113.1", PASSWORD).headers["set-cookie"].lower()) == trusted
+    guesses = [through_proxy("203.0.113.1", "a guess").status_code for _ in range(11)]
+    assert guesses == [401] * 10 + [429]
+    assert through_proxy("203.0.113.2", PASSWORD).status_code == (200 if trusted else 429)
+
+
 @pytest.mark.parametrize("server", ["sqlite"], indirect=True)
 def test_a_sign_in_that_is_none_is_refused(server, visit):
     """Another site, another document, another type."""
