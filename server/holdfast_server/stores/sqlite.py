@@ -172,7 +172,9 @@ class SqliteDatabase:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator["SqliteTransaction"]:
-        """A transaction over several awaits. From its first statement to its end all other writers wait."""
+        """A transaction over several awaits, to whose end all other writers wait: those of this process from the moment it is
+        asked for, those of others from its first statement.
+        """
         await self._turn.acquire()
         transaction = SqliteTransaction(self, self._in_writer, self._turn.release)
         try:
