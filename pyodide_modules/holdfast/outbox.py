@@ -319,7 +319,7 @@ class Outbox(Registry):
     async def jobs(self, *, state: str | None = None, reason: str | None = None, limit: int = 100) -> list[Record]:
         """The account's jobs as public rows, newest first; up to `limit` of each state. Raises InvalidOptionError.
 
-        Beside the fields of a job a row has `waits`, `after`, `ahead` and `unknown_since` (rows.py says what they are).
+        Beside the fields of a job a row has `waits`, `after`, `ahead`, `unknown_since` and `prunes_at` (rows.py says what they are).
         """
         if state is not None and state not in STATES:
             raise InvalidOptionError(f"state takes one of {', '.join(STATES)}; not {state!r}.")
@@ -358,7 +358,7 @@ class Outbox(Registry):
         pending = sum(queue["states"].get(State.PENDING, 0) for queue in found.figures.queues)
         listed = sum(record["state"] == State.PENDING for record in found.records)
         gates = Gates.of(found.figures.gates)
-        shown = rows(found.records, gates, self, now, all_waiting=listed == pending)
+        shown = rows(found.records, gates, self, self.retention, now, all_waiting=listed == pending)
         return {
             "account": account,
             "jobs": _newest_first([*shown, *(row_in_inbox(record, self) for record in in_inbox)]),
@@ -695,7 +695,7 @@ class Outbox(Registry):
         return pause_name(queue, type_)
 
     def _rows(self, records: list[Record], gates: list[Record]) -> list[Record]:
-        return rows(records, Gates.of(gates), self, self.ports.clock.now())
+        return rows(records, Gates.of(gates), self, self.retention, self.ports.clock.now())
 
     def _abort(self, job_id: str) -> None:
         for processor in self._processors.values():

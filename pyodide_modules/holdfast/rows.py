@@ -15,12 +15,20 @@ if TYPE_CHECKING:
     from holdfast.ports import Millis
     from holdfast.registry import Registry
     from holdfast.storage import Record
+    from holdfast.transactions.tidy import Retention
 
 
 def rows(
-    records: Iterable[Record], gates: Gates, registry: Registry, now: Millis, *, all_waiting: bool = True
+    records: Iterable[Record],
+    gates: Gates,
+    registry: Registry,
+    retention: Retention,
+    now: Millis,
+    *,
+    all_waiting: bool = True,
 ) -> list[Record]:
-    """A public row for each record, with `waits`, `after`, `ahead`, `unknown_since` and `durability` beside the fields of a job.
+    """A public row for each record, with these beside the fields of a job: `waits`, `after`, `ahead`, `unknown_since`,
+    `prunes_at` (when a failure that was warned of is deleted; None for all that stays) and `durability`.
 
     `waits` says what a pending job waits for: `turn`, `pause`, `sign-in`, `network`, `retry`, `time`, `space` (in the inbox,
     for room), or None if it can go at once. `after` is the id of the job before it in its lane, `ahead` how many of the lane's given jobs go first;
@@ -36,6 +44,7 @@ def rows(
             "ahead": before.get(record["id"], nobody_ahead)[0] if all_waiting or not _waits_its_turn(record) else None,
             "after": before.get(record["id"], nobody_ahead)[1],
             "unknown_since": record["unknown_since"],
+            "prunes_at": retention.prunes_at(record),
             "durability": registry.durability_of(record["type"]),
         }
         for record in records
@@ -44,7 +53,7 @@ def rows(
 
 def row_in_inbox(record: Record, registry: Registry) -> Record:
     """The row of a submission that waits for room in the queue: `waits` is `space`."""
-    more = {"waits": "space", "ahead": 0, "after": None, "unknown_since": None}
+    more = {"waits": "space", "ahead": 0, "after": None, "unknown_since": None, "prunes_at": None}
     return public_row(record) | more | {"durability": registry.durability_of(record["type"])}
 
 

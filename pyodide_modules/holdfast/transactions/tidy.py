@@ -34,7 +34,7 @@ class Retention:
     finished_ms: Millis = 604_800_000
     finished_count: int = 1_000
     failed_ms: Millis | None = None
-    """Prune what failed, expired or conflicted after this; it is announced a day before."""
+    """Prune what failed, expired or conflicted after this. It is announced a day before: in its row (`prunes_at`), by an event."""
 
     def __post_init__(self) -> None:
         """Raises InvalidOptionError."""
@@ -42,6 +42,12 @@ class Retention:
         check_whole_number("finished_count", self.finished_count, least=0)
         if self.failed_ms is not None:
             check_whole_number("failed_ms", self.failed_ms, least=0)
+
+    def prunes_at(self, record: Record) -> Millis | None:
+        """When a failure that was warned of is deleted at the earliest; None for all that stays."""
+        if self.failed_ms is None or "warned_at" not in record:
+            return None
+        return int(max(record["warned_at"] + WARNING_MS, record["updated_at"] + self.failed_ms))
 
 
 @dataclass(slots=True)
@@ -174,17 +180,19 @@ def prune(account: str, queue_name: str, retention: Retention, now: Millis, foun
                 if record["updated_at"] <= now - KEEP_AT_LEAST_MS:
                     yield from _delete(record)
     if retention.failed_ms is not None:
-        yield from _prune_failed(account, now - retention.failed_ms, now, found)
+        yield from _prune_failed(account, retention, now - retention.failed_ms, now, found)
 
 
-def _prune_failed(account: str, before: Millis, now: Millis, found: Tidied) -> Steps[None]:
+def _prune_failed(account: str, retention: Retention, before: Millis, now: Millis, found: Tidied) -> Steps[None]:
     for state in sorted(REDRIVABLE):
         span = KeyRange([account, state, 0], [account, state, before + WARNING_MS])
         for record in (yield GetAll("jobs", span, "list", LIMIT)):
-            if "warned_at" not in record:
+            prunes_at = retention.prunes_at(record)
+            if prunes_at is None:
                 yield Put("jobs", record | {"warned_at": now})
                 found.about_to_prune.append(record["id"])
-            elif record["warned_at"] <= now - WARNING_MS:
+                found.changed.append(record["id"])
+            elif prunes_at <= now:
                 yield from _delete(record)
                 yield from promote(record)
 

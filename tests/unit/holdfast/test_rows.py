@@ -7,6 +7,7 @@ import pytest
 from holdfast.gates import Gates, flags_name, hold_name, pause_name
 from holdfast.registry import Registry
 from holdfast.rows import rows, waits_for
+from holdfast.transactions.tidy import Retention
 
 NOW = 1_800_000_000_000
 BREAKER = {"name": "breaker:", "failures": 1, "open_until": NOW + 30_000, "wait_ms": 30_000}
@@ -66,5 +67,6 @@ def test_each_job_of_a_lane_knows_who_goes_first() -> None:
     """The one before it and how many in all, whatever the order of the list; other lanes do not count."""
     lane = [record(id=f"j{place}", place=place) for place in (3, 1, 2)]
     other = record(id="other", place=4, lane_key="=site")
-    found = {row["id"]: (row["ahead"], row["after"]) for row in rows([*lane, other], Gates.of([]), Registry(), NOW)}
+    shown = rows([*lane, other], Gates.of([]), Registry(), Retention(), NOW)
+    found = {row["id"]: (row["ahead"], row["after"]) for row in shown}
     assert found == {"j1": (0, None), "j2": (1, "j1"), "j3": (2, "j2"), "other": (0, None)}

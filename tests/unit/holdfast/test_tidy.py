@@ -96,6 +96,55 @@ async def test_a_failure_that_was_redriven_is_warned_of_anew() -> None:
     assert warnings == [[job.id], [job.id]]
 
 
+async def test_a_failure_says_in_its_row_when_it_is_deleted() -> None:
+    """Who opens a page hears no event of before; from the warning on the row names the moment, and not a day less is given."""
+    device = Device()
+    device.network.answer = answer_with(422)
+    worker = await device.context(retention=Retention(failed_ms=7 * DAY_MS))
+    job = await worker.enqueue("note", {"text": "a"})
+    await device.deliver_all(worker)
+    assert [row["prunes_at"] for row in await worker.jobs()] == [None]
+    await device.clock.advance(6 * DAY_MS)
+    changed: list[str] = []
+    worker.listen(lambda event: changed.extend(event["ids"]) if event["kind"] == "change" else None)
+    await worker.drain()
+    await device.rest()
+    assert changed == [job.id]
+    page = await device.context(retention=Retention(failed_ms=7 * DAY_MS))
+    warned_at = device.clock.now()
+    [row] = await page.jobs()
+    assert row["prunes_at"] == warned_at + DAY_MS
+    assert (await page.overview())["jobs"] == [row]
+    keeps = await device.context()
+    assert [row["prunes_at"] for row in await keeps.jobs()] == [None]
+    keeps_longer = await device.context(retention=Retention(failed_ms=30 * DAY_MS))
+    assert [row["prunes_at"] - row["updated_at"] for row in await keeps_longer.jobs()] == [30 * DAY_MS]
+    await device.clock.advance(row["prunes_at"] - warned_at - 1)
+    await page.drain()
+    assert [row["id"] for row in await page.jobs()] == [job.id]
+    await device.clock.advance(1)
+    await page.drain()
+    assert await page.jobs() == []
+
+
+async def test_a_failure_stays_for_its_whole_time_although_it_was_warned_of_under_a_shorter_one() -> None:
+    """A release that keeps failures for longer keeps those too of which the one before has warned."""
+    device = Device()
+    device.network.answer = answer_with(422)
+    outbox = await device.context(retention=Retention(failed_ms=7 * DAY_MS))
+    await outbox.enqueue("note", {"text": "a"})
+    await device.deliver_all(outbox)
+    await device.clock.advance(6 * DAY_MS)
+    await outbox.drain()
+    outbox = await device.context(retention=Retention(failed_ms=30 * DAY_MS))
+    await device.clock.advance(24 * DAY_MS - 1)
+    await outbox.drain()
+    assert texts(await outbox.jobs()) == ["a"]
+    await device.clock.advance(1)
+    await outbox.drain()
+    assert await outbox.jobs() == []
+
+
 async def test_a_failure_is_warned_of_however_late_the_app_is_opened() -> None:
     """Long past its time it still has a day from the warning on."""
     device = Device()
