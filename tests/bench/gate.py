@@ -1,18 +1,21 @@
 """The way in: a server so small that what is measured is the browser's side, and behind it the app's real server.
 
-`POST /sink` is answered here at once, with a receipt. Everything else goes on to the app. Writes are noted with their time
+`POST /sink` is answered here at once, with a receipt, and so is a batch of such requests. Everything else goes on to the app. Writes are noted with their time
 and key, and the bytes that go back to the browser are counted.
 """
 
 import asyncio
+import json
 import threading
 import time
 from contextlib import closing, suppress
 from types import TracebackType
-from typing import Self
+from typing import Any, Final, Self
 
 CHUNK = 65_536
 SINK = "/sink"
+BATCH = "/api/batch"
+DONE: Final = {"done": True}
 
 
 class Gate:
@@ -73,7 +76,13 @@ class Gate:
         if path == SINK:
             key = headers.get("idempotency-key", "")
             self.keys.append(key)
-            writer.write(_receipt(key))
+            writer.write(_answer(201, DONE, f"Idempotency-Key: {key}\r\n"))
+            return True
+        if path == BATCH:
+            keys = [item["key"] for item in json.loads(body)["items"]]
+            self.keys += keys
+            results = [{"status": 201, "headers": {"idempotency-key": key}, "body": DONE} for key in keys]
+            writer.write(_answer(200, {"results": results}))
             return True
         await self._forward(head, body, writer)
         return False
@@ -101,7 +110,7 @@ class Gate:
         self._thread.join()
 
 
-def _receipt(key: str) -> bytes:
-    body = b'{"done":true}'
-    head = f"HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nIdempotency-Key: {key}\r\nContent-Length: {len(body)}"
-    return head.encode() + b"\r\n\r\n" + body
+def _answer(status: int, content: Any, headers: str = "") -> bytes:
+    body = json.dumps(content).encode()
+    head = f"HTTP/1.1 {status} \r\nContent-Type: application/json\r\n{headers}Content-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body

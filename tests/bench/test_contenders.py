@@ -25,7 +25,13 @@ def test_a_queue_delivers_what_it_stored_once_and_in_order(workshop, contest, wh
 
 @pytest.mark.parametrize(
     ("fill", "drain"),
-    [("enqueue", "drain"), ("client", "drain"), ("enqueueAtOnce", "drain"), ("enqueueInLanes", "drainLanes")],
+    [
+        ("enqueue", "drain"),
+        ("client", "drain"),
+        ("enqueueAtOnce", "drain"),
+        ("enqueueInLanes", "drainLanes"),
+        ("enqueueForBatch", "drainBatch"),
+    ],
 )
 def test_holdfast_delivers_what_it_stored_once(workshop, contest, fill, drain):
     """Nothing leaves while its queue is shut, everything does after, each under a key of its own."""
@@ -37,6 +43,15 @@ def test_holdfast_delivers_what_it_stored_once(workshop, contest, fill, drain):
     assert len(set(workshop.gate.keys[before:])) == len(workshop.gate.keys) - before == COUNT
     contest.run("holdfast", drain)
     assert len(workshop.gate.keys) == before + COUNT
+
+
+def test_a_batch_is_one_request(workshop, contest):
+    """Whatever it is compared with."""
+    contest.run("holdfast", "empty")
+    contest.run("holdfast", "enqueueForBatch", COUNT)
+    requests, keys = len(workshop.gate.arrived_at), len(workshop.gate.keys)
+    contest.run("holdfast", "drainBatch")
+    assert (len(workshop.gate.arrived_at), len(workshop.gate.keys)) == (requests + 1, keys + COUNT)
 
 
 def test_bare_fetches_are_answered(workshop, contest):

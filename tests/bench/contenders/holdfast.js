@@ -4,7 +4,7 @@ import { start } from "/runtime/{{build}}/python.js";
 import { ask, connected, contentOf, DATABASE, done } from "./database.js";
 import { payload } from "./payload.js";
 
-const LANES = "holdfast:bench-lanes";
+const OTHERS = ["holdfast:bench-lanes", "holdfast:bench-batch"];
 /** Everything that jobs leave behind. */
 const STORES = ["jobs", "bodies", "attachments", "queues", "gates", "quarantine"];
 const FILLED = ["jobs", "bodies", "queues"];
@@ -33,6 +33,7 @@ export const client = async (/** @type {number} */ count) => {
 
 export const enqueueAtOnce = (/** @type {number} */ count, durability = "strict") => python.get("at_once")(count, durability);
 export const enqueueInLanes = (/** @type {number} */ count) => python.get("in_lanes")(count);
+export const enqueueForBatch = (/** @type {number} */ count) => python.get("for_a_batch")(count);
 
 /** Nothing is sent from here on, until a drain is asked for. */
 export const shut = () => python.get("shut")();
@@ -46,10 +47,14 @@ export const drainLanes = async () => {
   await python.get("open")();
   await python.get("drain_lanes")();
 };
+export const drainBatch = async () => {
+  await python.get("open")();
+  await python.get("drain_batch")();
+};
 
 /** The queues as they were at first, shut. */
 export const empty = async () => {
-  for (const name of [DATABASE, LANES]) {
+  for (const name of [DATABASE, ...OTHERS]) {
     const db = await connected(name);
     const tx = db.transaction(STORES, "readwrite");
     for (const store of STORES) tx.objectStore(store).clear();

@@ -14,7 +14,7 @@ from holdfast.browser import host
 
 LANES = 6
 ROOM = 1_000_000
-STRICT, RELAXED, LANED = "strict", "relaxed", "laned"
+STRICT, RELAXED, LANED, BATCHED = "strict", "relaxed", "laned", "batched"
 INSPECTION = json.loads(js.JSON.stringify(js.benchPayload(0)))
 
 outbox = Outbox("bench", app_version=1)
@@ -27,10 +27,15 @@ laned = Outbox("bench-lanes", app_version=1)
 laned.queue("lanes", concurrency=LANES, depth=ROOM)
 laned.route(LANED, "POST", "/sink", queue="lanes")
 
+# For the same reason this one too has its own.
+batched = Outbox("bench-batch", app_version=1)
+batched.queue("batches", depth=ROOM)
+batched.route(BATCHED, "POST", "/sink", queue="batches", batch=1_000)
+
 
 async def begin():
-    await host.start(outbox, role="page")
-    await host.start(laned, role="page")
+    for each in (outbox, laned, batched):
+        await host.start(each, role="page")
 
 
 def answer(message, files):
@@ -54,9 +59,14 @@ async def in_lanes(count):
     await asyncio.gather(*(laned.enqueue(LANED, payload, lane=f"{number % LANES}") for number, payload in numbered))
 
 
+async def for_a_batch(count):
+    """Jobs that may share a request, as many as go into one."""
+    await asyncio.gather(*(batched.enqueue(BATCHED, payload) for payload in payloads(count)))
+
+
 async def gate(*, shut):
     """Nothing is sent while it is shut; capture goes on."""
-    for each in (outbox, laned):
+    for each in (outbox, laned, batched):
         await (each.pause() if shut else each.resume())
 
 
@@ -66,6 +76,10 @@ async def drain():
 
 async def drain_lanes():
     await laned.drain()
+
+
+async def drain_batch():
+    await batched.drain()
 
 
 async def look(limit):
@@ -91,10 +105,12 @@ def methods():
             "one_by_one": one_by_one,
             "at_once": at_once,
             "in_lanes": in_lanes,
+            "for_a_batch": for_a_batch,
             "shut": lambda: gate(shut=True),
             "open": lambda: gate(shut=False),
             "drain": drain,
             "drain_lanes": drain_lanes,
+            "drain_batch": drain_batch,
             "look": look,
             "figures": figures,
         }

@@ -1,4 +1,4 @@
-"""Sending: one request a job, one lane or several, against loops of bare fetches and the other queues."""
+"""Sending: one request a job, one lane or several, or one for all, against loops of bare fetches and the other queues."""
 
 from tests.bench.table import Line, Side, row
 from tests.bench.workshop import Contest, Workshop
@@ -22,20 +22,24 @@ def drain(workshop: Workshop) -> list[Line]:
         return Line(what=what, unit="us", ours=ours_side, other=other_side, at_least=at_least)
 
     one, several = f"drain of {count:,}, one lane", f"drain of {count:,}, {LANES} lanes"
+    batch = f"drain of {count:,} in one batch"
     return [
-        line(one, "one lane", "bare fetches", 0.8),
-        line(one, "one lane", "Workbox", 1.2),
-        line(one, "one lane", "idb queue"),
+        line(one, "one request a job", "bare fetches", 0.8),
+        line(one, "one request a job", "Workbox", 1.2),
+        line(one, "one request a job", "idb queue"),
         line(several, "lanes", f"bare fetches, {LANES} at a time"),
         line(several, "lanes", "Workbox"),
+        line(batch, "one batch", "one request a job", 10),
+        line(batch, "one batch", "Workbox"),
     ]
 
 
 def _round(workshop: Workshop, contest: Contest, count: int) -> dict[str, float]:
     """Milliseconds of each side, one after the other; filling and emptying are outside of the time taken."""
     fills = {
-        "one lane": ("holdfast", "enqueueAtOnce", "drain"),
+        "one request a job": ("holdfast", "enqueueAtOnce", "drain"),
         "lanes": ("holdfast", "enqueueInLanes", "drainLanes"),
+        "one batch": ("holdfast", "enqueueForBatch", "drainBatch"),
         "Workbox": ("workbox", "enqueue", "drain"),
         "idb queue": ("idb", "enqueue", "drain"),
     }
