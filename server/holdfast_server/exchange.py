@@ -108,8 +108,9 @@ class Exchange:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._token is not None:
-            _CURRENT.reset(self._token)
+        token, self._token = self._token, None
+        if token is not None:
+            _CURRENT.reset(token)
         try:
             await self._end_writing(kind, error, trace)
         finally:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextvars import Context
 from types import TracebackType
 from typing import Final, Self
 
@@ -41,8 +42,9 @@ class Held:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
         if self._renewal is not None:
             self._renewal.cancel()
         if not self._finished:
@@ -53,7 +55,9 @@ class Held:
                     raise
 
     def _arm(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(self._store.lease_ms / 3_000, self._start)
+        # The loop keeps a cancelled timer until its time, and a timer keeps the context it was made in: not the request's.
+        seconds = self._store.lease_ms / 3_000
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._start, context=Context())
 
     def _start(self) -> None:
         self._renewal = asyncio.ensure_future(self._renew())

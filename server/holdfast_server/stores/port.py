@@ -42,8 +42,10 @@ Effect = Callable[[], Steps[StoredResponse | Replay | Mismatch]]
 class Transaction(Protocol):
     """A transaction that a handler writes in over several awaits."""
 
-    connection: Any
-    """What the handler writes with: a `psycopg.AsyncConnection`, or a `SqliteConnection`."""
+    @property
+    def connection(self) -> Any:
+        """What the handler writes with: a `psycopg.AsyncConnection`, or a `SqliteConnection`."""
+        ...
 
     async def run(self, steps: Steps[Result]) -> Result:
         """Run steps in it."""

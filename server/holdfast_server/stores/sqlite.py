@@ -216,12 +216,16 @@ class SqliteTransaction:
     def __init__(
         self, database: SqliteDatabase, in_writer: Callable[..., Awaitable[Any]], over: Callable[[], None]
     ) -> None:
-        self.connection = SqliteConnection(self)
         self._database = database
         self._in_writer = in_writer
         self._over = over
         self._raw: sqlite3.Connection | None = None
         self._open = True
+
+    @property
+    def connection(self) -> SqliteConnection:
+        """What a handler writes with."""
+        return SqliteConnection(self)
 
     async def run(self, steps: Steps[Result]) -> Result:
         """Run steps in it."""

@@ -1,7 +1,9 @@
 """The middleware around an app that is not ours, over every store: what its endpoints are promised."""
 
 import asyncio
+import gc
 import threading
+import weakref
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -16,7 +18,7 @@ from starlette.routing import Mount, Route
 
 from holdfast_server.digest import PARTS_LIMIT, BodyDigest
 from holdfast_server.errors import NotBehindMiddlewareError, NoTransactionError
-from holdfast_server.exchange import transaction
+from holdfast_server.exchange import current_exchange, transaction
 from holdfast_server.idempotency import KeyedRequest, StoredResponse
 from holdfast_server.limits import MIB
 from holdfast_server.marking import idempotent, paths
@@ -207,6 +209,24 @@ async def test_an_endpoint_runs_once_for_a_key(shop_and_client, path):
     assert answers[1].headers.get("location") == answers[0].headers.get("location")
     assert [answer.headers.get("idempotency-replayed") for answer in answers] == [None, "true", None]
     assert [answer.headers["idempotency-key"] for answer in answers] == ["a", "a", "b"]
+
+
+async def test_what_a_request_held_goes_with_its_answer(sqlite_shop, monkeypatch):
+    """Its body before all: nothing waits for the garbage collector, or for a timer that is of no use any more."""
+    shop, client = sqlite_shop
+    seen = []
+
+    async def look(_):
+        seen.append(weakref.ref(current_exchange()))
+        return JSONResponse({}, 201)
+
+    monkeypatch.setattr(shop, "_work", look)
+    gc.disable()
+    try:
+        assert (await client.post("/written", json={})).status_code == 201
+        assert [reference() for reference in seen] == [None]
+    finally:
+        gc.enable()
 
 
 async def test_accounts_and_paths_keep_their_keys_apart(shop_and_client):
