@@ -55,5 +55,5 @@ if (said.has("saved") || said.has("received")) history.replaceState(null, "", lo
 export const arrival = look().catch(() => null);
 
 /** Whether a draft is what has arrived. */
-export const isOf = (/** @type {Arrival} */ { payload, photos }, /** @type {import("./form.js").Content} */ { fields, files }) =>
-  gist(payload, photos) === gist(payloadOf(fields), files.length);
+export const isOf = (/** @type {Arrival} */ { payload, photos }, /** @type {import("./draft.js").Draft} */ draft) =>
+  gist(payload, photos) === gist(payloadOf(draft.fields), draft.photos ?? draft.files.length);

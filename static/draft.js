@@ -5,14 +5,17 @@
  *
  * @typedef {import("./form.js").Content & {
  *   id?: string, key?: string, sent?: boolean, kept_at?: number, edits?: string, title?: string, typed?: boolean,
+ *   account?: string, photos?: number,
  * }} Draft `id` and `key` are of the job that it becomes; `sent`: a tab ended in the middle of saving it; `edits` and
- *   `title` are of the job that it replaces; `typed`: it is more than that job as it was.
+ *   `title` are of the job that it replaces; `typed`: it is more than that job as it was; `photos`: how many it had, where
+ *   only those that are stored are in `files`.
  *
  * @typedef {Draft & {aside?: Draft[], sending?: Draft[]}} Kept what is stored for a tab: what is in its form; `aside`: the
  *   drafts that come back after it, the next one last; `sending`: what is being saved, as it was at the tap.
  */
 import { arrival, isOf, onDevice } from "./arrival.js";
 import { blank, clear, content, edited, form, isEmpty, minus, put } from "./form.js";
+import * as leaving from "./leaving.js";
 
 const TYPE = "inspection.create";
 const DRAFTS = `draft:${TYPE}:`;
@@ -27,6 +30,10 @@ const asideLine = /** @type {HTMLElement} */ (document.getElementById("aside"));
 
 /** Where this tab keeps its draft; empty until that is settled. Each tab has a draft of its own: two never write over each other. */
 let name = "";
+/** The name of its draft, should this tab get none of before. */
+const fresh = `${DRAFTS}${inbox.uuid()}`;
+/** What was stored last, as text. */
+let stored = "";
 /** Someone has typed in this form. */
 let typed = false;
 /** A tab ended in the middle of saving what is in this form: unchanged it is the same job, changed it is another. */
@@ -35,6 +42,8 @@ let sent = false;
 let aside = [];
 /** What is being saved, as it was at the tap. @type {Draft[]} */
 let sending = [];
+/** Drafts of other tabs, on their way into this one's: until they are stored as its own, they are stored as the others'. @type {Draft[]} */
+let moving = [];
 /** Whose turn at this device it is: what was read for somebody else is not shown any more. */
 let turn = 0;
 let timer = 0;
@@ -54,8 +63,11 @@ const newIds = () => form.dispatchEvent(new Event("holdfast:new-ids", { bubbles:
 /** @returns {Draft} */
 const now = () => ({
   ...content(), id: form.dataset.jobId ?? inbox.uuid(), key: form.dataset.jobKey ?? inbox.uuid(), sent,
-  kept_at: Date.now(), edits: form.dataset.edits, title: edited(), typed,
+  kept_at: Date.now(), edits: form.dataset.edits, title: edited(), typed, account: form.dataset.account,
 });
+
+/** All that this tab has, as text, without when that was. */
+const words = () => leaving.wordsOf({ ...now(), kept_at: 0, aside, sending });
 
 /** Store all that this tab has. Says whether it is stored. */
 const keep = async () => {
@@ -63,10 +75,15 @@ const keep = async () => {
   timer = 0;
   if (!name) return false;
   const draft = now();
+  const told = words();
   const ours = ++keeping;
   const isNothing = !typed && draft.edits === undefined && aside.length + sending.length === 0;
   try {
     await inbox.set(name, isNothing ? undefined : { ...draft, aside, sending });
+    if (ours === keeping) {
+      stored = told;
+      for (const written of [name, fresh]) leaving.remove(written);
+    }
     if (draft.typed && ours === keeping) draftLine.textContent = `Draft kept ${clock(/** @type {number} */ (draft.kept_at))}.`;
     return true;
   } catch {
@@ -94,8 +111,19 @@ const forget = () => {
 
 form.addEventListener("input", keepSoon);
 form.addEventListener("change", keepSoon);
-document.addEventListener("visibilitychange", () => timer && document.hidden && keep());
-addEventListener("pagehide", () => timer && keep());
+
+/** What is not stored yet is written down before anything else can happen, then stored if there is time. */
+const hurry = () => {
+  if (words() === stored) return;
+  leaving.write(name, leaving.wordsOf({ ...now(), aside: aside.filter((draft) => !moving.includes(draft)), sending }));
+  keep();
+};
+
+document.addEventListener("visibilitychange", () => document.hidden && name && hurry());
+addEventListener("pagehide", () => {
+  if (name) hurry();
+  else if (isWorthKeeping()) leaving.write(fresh, leaving.wordsOf(now())); // beside the draft of before, which is not in the form yet
+});
 
 // ── one after the other in one form ──────────────────────────────────────────────────────────────────────────────────
 
@@ -205,6 +233,7 @@ form.addEventListener("app:wipe", () => {
   turn += 1;
   aside = [];
   sending = [];
+  leaving.wipe();
   showAside();
   forget();
 });
@@ -219,10 +248,13 @@ const hold = (/** @type {string} */ draft, /** @type {LockOptions} */ options) =
     navigator.locks.request(draft, options, held).catch(() => resolve(false));
   });
 
+/** What is known under that name. @returns {Promise<Kept | undefined>} */
+const keptAs = async (/** @type {string} */ draft) => leaving.newest(await inbox.get(draft), draft, form.dataset.account);
+
 /** Drafts of tabs that are gone, as after a crash; the last one first. */
 const left = async () => {
-  const drafts = (await inbox.keys()).filter((key) => key.startsWith(DRAFTS));
-  const kept_at = new Map(await Promise.all(drafts.map(async (key) => [key, (await inbox.get(key))?.kept_at ?? 0])));
+  const drafts = [...new Set([...(await inbox.keys()), ...leaving.names()])].filter((key) => key.startsWith(DRAFTS));
+  const kept_at = new Map(await Promise.all(drafts.map(async (key) => [key, (await keptAs(key))?.kept_at ?? 0])));
   return drafts.sort((one, other) => kept_at.get(other) - kept_at.get(one));
 };
 
@@ -231,21 +263,24 @@ const named = async (/** @type {string | null} */ before) => {
   // The page that was here lets go in its own time; in the copy of a tab that is still open the wait is in vain.
   if (before && (await hold(before, { signal: AbortSignal.timeout(RELEASE_MS) }))) return before;
   for (const draft of await left()) if (await hold(draft, { ifAvailable: true })) return draft;
-  const fresh = `${DRAFTS}${inbox.uuid()}`;
   await hold(fresh, {});
   return fresh;
 };
 
+const found = (/** @type {Draft} */ { id }) => (id ? onDevice(id).catch(() => null) : null);
+
 /** What was kept for a tab, draft by draft, the next one last; what was saved after all is not among them. */
 const apart = async (/** @type {Kept} */ { aside: waiting = [], sending: tapped = [], ...draft }) => {
-  const rest = (/** @type {Draft} */ each) => {
+  const rest = async (/** @type {Draft} */ each) => {
     const saved = tapped.find(({ id }) => id === each.id);
-    return saved ? since(each, saved) : [each];
+    if (saved) return since(each, saved);
+    const here = await found(each);
+    return here && isOf(here, each) ? [] : [each];
   };
-  const here = await Promise.all(tapped.map(({ id }) => onDevice(/** @type {string} */ (id)).catch(() => null)));
-  const unsaved = tapped.filter((_, place) => !here[place]).map((each) => ({ ...each, sent: true }));
-  const shown = draft.typed !== false || draft.edits !== undefined ? rest(draft) : [];
-  return [...waiting.flatMap(rest), ...shown, ...unsaved];
+  const again = async (/** @type {Draft} */ each) => ((await found(each)) ? [] : [{ ...each, sent: true }]);
+  const shown = draft.typed !== false || draft.edits !== undefined ? [draft] : [];
+  const all = await Promise.all([...[...waiting, ...shown].map(rest), ...tapped.map(again)]);
+  return all.flat();
 };
 
 /** What was typed early and the draft are two answers to one question. */
@@ -276,15 +311,19 @@ const restore = async () => {
 
 /** Take in what was kept under another name, which is ours by now: it comes back after what is in the form. */
 const takeIn = async (/** @type {string} */ other, /** @type {number} */ theirs) => {
-  const kept = await inbox.get(other);
+  const kept = await keptAs(other);
   if (!kept) return;
   const drafts = await apart(kept);
   await inTurn(async () => {
     const known = new Set([form.dataset.jobId, ...aside.map(({ id }) => id)]); // a tab may have ended in the middle of this
-    aside.unshift(...drafts.filter(({ id }) => !id || !known.has(id)));
+    const taken = drafts.filter(({ id }) => !id || !known.has(id));
+    moving.push(...taken);
+    aside.unshift(...taken);
     showAside();
     if (!(await keep())) return;
+    moving = [];
     await inbox.set(other, undefined);
+    leaving.remove(other);
     if (typed || form.dataset.edits !== undefined) return;
     await restore();
     await keep();
@@ -297,8 +336,8 @@ const begin = async () => {
   const before = sessionStorage.getItem(TAB);
   const draft = await named(before);
   sessionStorage.setItem(TAB, draft);
-  const stored = await inbox.get(draft);
-  const drafts = stored ? await apart(stored) : [];
+  const before_it = await keptAs(draft);
+  const drafts = before_it ? await apart(before_it) : [];
   const kept = drafts.at(-1);
   if (theirs === turn) aside.unshift(...drafts);
   name = draft; // from here on all is kept, what has just been read too
@@ -307,9 +346,11 @@ const begin = async () => {
   await keep();
   // A form's own POST was taken and brought us back here: that draft is done with, and what waited for it is next.
   arrival.then((came) => came && kept && isOf(came, kept) && settle({ submission: kept.id, ...kept }));
-  if (draft === before || !navigator.locks) return;
+  if (!navigator.locks) return;
   // Nobody else brings back what tabs that are gone have left, nor what this one had, should its page of before be slow to go.
-  for (const other of await left()) if (other !== draft && (await hold(other, { ifAvailable: true }))) await takeIn(other, theirs);
+  const others = draft === before ? leaving.names() : await left();
+  for (const other of others) if (other !== draft && (await hold(other, { ifAvailable: true }))) await takeIn(other, theirs);
+  if (draft === before) return;
   const [navigation] = /** @type {PerformanceNavigationTiming[]} */ (performance.getEntriesByType("navigation"));
   if (before && navigation?.type === "reload" && (await hold(before, {}))) await takeIn(before, theirs);
 };

@@ -92,7 +92,8 @@ export const blank = () => {
   return contentOf(untouched);
 };
 
-const print = (/** @type {[string, any]} */ [name, value]) =>
+/** What tells a field or a file from another. */
+export const print = (/** @type {[string, any]} */ [name, value]) =>
   JSON.stringify(typeof value === "string" ? [name, value] : [name, value.name, value.type, value.size, value.lastModified]);
 
 /** What of `one` is not in `other`. @returns {Content} */

@@ -26,6 +26,13 @@ pytestmark = pytest.mark.browser
 
 WIDE = {"width": 1280, "height": 800}
 NARROW = {"width": 360, "height": 720}
+GO = "() => { dispatchEvent(new Event('pagehide')); }"
+WRITTEN_DOWN = "() => Object.entries(localStorage).filter(([name]) => name.startsWith('draft:'))"
+STORES_NO_DRAFT = """() => {
+    const set = holdfastInbox.set;
+    holdfastInbox.set = (key, ...rest) =>
+        key.startsWith("draft:") && rest[0] ? Promise.reject(new Error("no")) : set(key, ...rest);
+}"""
 OVERFLOW = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
@@ -132,6 +139,11 @@ def test_signing_out_wipes_drafts_and_what_was_received_and_refuses_to_wipe_what
     save(page, Inspection(site="Lock 8", photos=(camera(2),)))
     fill(page, Inspection(site="A draft"))
     expect(page.locator("#draft")).to_contain_text("Draft kept", timeout=PATIENCE_MS)
+    page.evaluate(STORES_NO_DRAFT)
+    page.locator("#notes").fill("Water.")
+    page.evaluate(GO)
+    [[name, words]] = page.evaluate(WRITTEN_DOWN)
+    assert "Water." in words
     account_link(page).click()
     expect(page.locator("#signed-in")).to_contain_text(
         "1 unsent inspection is not removed: it stays here until mara signs in again."
@@ -152,11 +164,16 @@ def test_signing_out_wipes_drafts_and_what_was_received_and_refuses_to_wipe_what
         ("Lock 8", "pending", 1),
     ]
     assert [key for key in page.evaluate("() => holdfastInbox.keys()") if key.startswith("draft:")] == []
+    assert page.evaluate(WRITTEN_DOWN) == []
 
+    # A tab that slept through it may write down hers after that: nobody else gets it.
+    page.evaluate("([name, words]) => localStorage.setItem(name, words)", [name, words])
     page.context.set_offline(False)
     until(lambda: page.evaluate("async () => (await (await fetch('/api/session')).json()).account") == "", "no session")
     page.reload()
     expect_account(page, "Sign in")
+    until(lambda: page.evaluate(WRITTEN_DOWN) == [], "nothing of hers")
+    expect(page.locator("#site")).to_have_value("")
     assert sites(received_by(server, "mara")) == ["Lock 7"]
     turn_to(page, "Inspections")
     sign_in(page, "mara")

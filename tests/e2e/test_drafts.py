@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.support.accessibility import findings
-from tests.support.browsers import forget_script, wait_until_ready
+from tests.support.browsers import HELD_PYTHON, forget_script, wait_until_ready
 from tests.support.inspections import (
     Inspection,
     expect_saved,
@@ -33,13 +33,6 @@ if (request) LockManager.prototype.request = function (name, ...rest) {
     const asked = () => request.call(this, name, ...rest);
     return name.startsWith("draft:") ? go.then(asked) : asked();
 };
-"""
-HELD_PYTHON = """
-const go = new Promise((resolve) => (globalThis.letGo = resolve));
-for (const name of ["compile", "instantiate", "compileStreaming", "instantiateStreaming"]) {
-    const make = WebAssembly[name];
-    WebAssembly[name] = (...source) => go.then(() => make(...source));
-}
 """
 HELD_SAVES = """() => {
     const go = new Promise((resolve) => (globalThis.letGo = resolve));
@@ -76,6 +69,12 @@ NEXT_TO_HOLD = """async (name) => {
     const holding = navigator.locks.request(name, () => new Promise((resolve) => (globalThis.letGo = resolve)));
     holding.catch(() => {});
 }"""
+STORES_NOTHING = """() => {
+    const set = holdfastInbox.set;
+    holdfastInbox.set = (key, ...rest) =>
+        key.startsWith("draft:") ? Promise.reject(new Error("no")) : set(key, ...rest);
+}"""
+WRITTEN_DOWN = "() => Object.keys(localStorage).filter((name) => name.startsWith('draft:')).length"
 NO_DRAFT = "async () => !(await holdfastInbox.keys()).some((key) => key.startsWith('draft:'))"
 UNKNOWN = "0b6e0f0c-3b8e-4b3c-9f43-0b8a8c3f2a11"
 
@@ -479,3 +478,81 @@ def test_a_draft_whose_tab_is_loaded_anew_before_it_is_let_go_comes_back_once_it
     other.evaluate("() => letGo()")
     expect(page.locator("#site")).to_have_value("Lock 7")
     expect_draft(page, "Lock 7")
+
+
+@pytest.mark.parametrize("name", ["chromium", "firefox"])
+def test_what_was_typed_last_is_there_after_a_reload_at_once(server, browsers, camera, name):
+    """Someone types and the page is loaded anew before its words can be stored: they are in the form, with the photo that
+    was stored before, however often that happens; once they are stored nothing is left beside them.
+    """
+    page = browsers[name](visited=True).open(server.url)
+    fill(page, Inspection(site="Lock 7", severity="high", photos=(camera(1),)))
+    until_page(
+        page, f"async () => (await ({READ_DRAFTS})()).some(({{ files }}) => files.length)", "a draft with a photo"
+    )
+    for words in ("Water.", "Water, and rust."):
+        wait_until_ready(page)  # a page that goes while its scripts come says so in Firefox
+        expect_draft(page, "Lock 7")
+        page.evaluate(STORES_NOTHING)
+        page.locator("#notes").fill(words)
+        page.reload()
+        expect(page.locator("#notes")).to_have_value(words)
+        expect(page.locator("#previews li")).to_have_count(1)
+    expect(page.locator("#site")).to_have_value("Lock 7")
+    expect(page.locator("[name=severity][value=high]")).to_be_checked()
+    expect(page.locator("#aside")).to_be_hidden()
+    page.wait_for_function(f"() => ({WRITTEN_DOWN})() === 0")
+    wait_until_ready(page)
+
+
+def test_what_was_typed_last_in_a_tab_that_was_closed_comes_back_in_the_next(server, chromium):
+    """The tab is closed before its words can be stored: a new tab has them."""
+    device = chromium(visited=True)
+    page = device.open(server.url)
+    expect(page.locator("#site")).to_have_value("")
+    page.wait_for_function("() => sessionStorage.getItem('holdfast-draft')")
+    page.evaluate(STORES_NOTHING)
+    page.locator("#site").fill("Lock 7")
+    page.close(run_before_unload=True)
+    until_page(other := device.open(server.url), WRITTEN_DOWN + " === 0", "nothing beside what is stored")
+    expect(other.locator("#site")).to_have_value("Lock 7")
+
+
+def test_what_was_typed_before_the_draft_is_there_outlives_a_reload_beside_it(server, chromium):
+    """The draft takes its time, another inspection is begun and the page is loaded anew: both are kept."""
+    device = chromium(visited=True)
+    page = device.open(server.url)
+    fill(page, Inspection(site="Lock 7"))
+    expect_draft(page, "Lock 7")
+    device.context.add_init_script(
+        f"if (!sessionStorage.getItem('again')) {{ sessionStorage.setItem('again', 1); {HELD_DRAFTS} }}"
+    )
+    page.reload()
+    page.wait_for_function("() => globalThis.holdfast")
+    page.locator("#site").fill("Weir 2")
+    page.reload()
+    expect(page.locator("#site")).to_have_value("Lock 7")
+    expect(page.locator("#aside")).to_be_visible()
+    save(page, Inspection(site="Lock 7"))
+    expect(page.locator("#site")).to_have_value("Weir 2")
+
+
+def test_what_was_saved_does_not_come_back_though_no_draft_could_be_stored(server, chromium):
+    """The page writes its words down, saves, and goes: neither after a reload nor after a kill is it in the form again."""
+    device = chromium(visited=True)
+    for site, leave in (("Lock 7", lambda page: page.reload()), ("Lock 8", lambda _: (device.kill(), device.start()))):
+        page = device.open(server.url)
+        expect(page.locator("#site")).to_have_value("")
+        page.wait_for_function("() => sessionStorage.getItem('holdfast-draft')")
+        page.evaluate(STORES_NOTHING)
+        fill(page, Inspection(site=site))
+        page.evaluate("() => { dispatchEvent(new Event('pagehide')); }")
+        submit(page)
+        expect_saved(page, site)
+        leave(page)
+        page = device.open(server.url)
+        until_page(page, NO_DRAFT, "no draft")
+        expect(page.locator("#site")).to_have_value("")
+        page.wait_for_function(f"() => ({WRITTEN_DOWN})() === 0")
+        device.kill()
+        device.start()

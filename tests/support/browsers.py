@@ -39,6 +39,15 @@ ELSEWHERE = "inspector.test"
 """Another host name of this machine for browsers; plain http under it is no secure context, so no service worker."""
 RESOLVE_ELSEWHERE = (f"--host-resolver-rules=MAP {ELSEWHERE} 127.0.0.1",)
 
+HELD_PYTHON = """
+const go = new Promise((resolve) => (globalThis.letGo = resolve));
+for (const name of ["compile", "instantiate", "compileStreaming", "instantiateStreaming"]) {
+    const make = WebAssembly[name];
+    WebAssembly[name] = (...source) => go.then(() => make(...source));
+}
+"""
+"""A page's Python does not start until `letGo()`."""
+
 FIREFOX_PREFS: dict[str, Any] = {
     "permissions.default.persistent-storage": 1,
     "network.dns.localDomains": ELSEWHERE,
@@ -106,7 +115,7 @@ def failed_page(device: Device, url: str) -> Page:
 
 
 def forget_script(page: Page, name: str) -> None:
-    """Take one script of the build out of the worker's cache and the browser's own (Chromium only).
+    """Take one script of the build out of the worker's cache and the browser's own, which in Firefox only a preference keeps empty.
 
     Whether it can be fetched anew is then for the network to say.
     """
@@ -117,6 +126,8 @@ def forget_script(page: Page, name: str) -> None:
         }""",
         name,
     )
+    if "Firefox" in page.evaluate("() => navigator.userAgent"):
+        return
     session = page.context.new_cdp_session(page)
     session.send("Network.clearBrowserCache")
     session.detach()
