@@ -118,6 +118,18 @@ PERSISTENCE = """if (globalThis.isSecureContext && navigator.storage) {{
     navigator.storage.persisted = async () => asked > 0 && {kept};
 }}"""
 REFUSED = PERSISTENCE.format(answer="Promise.resolve(false)", kept="false")
+ODD_MARKER = """(odd) => new Promise((resolve, reject) => {
+    for (const pair of document.cookie.split("; "))
+        if (pair.startsWith("holdfast_seen_")) document.cookie = `${pair.split("=")[0]}=\u00b2; Path=/`;
+    const opening = indexedDB.open("holdfast:reference");
+    opening.onerror = reject;
+    opening.onsuccess = () => {
+        const tx = opening.result.transaction("meta", "readwrite");
+        tx.objectStore("meta").put({ name: "marker", ...odd });
+        tx.oncomplete = () => resolve(opening.result.close());
+        tx.onabort = reject;
+    };
+})"""
 GRANTED = PERSISTENCE.format(answer="Promise.resolve(true)", kept="true")
 NEVER_ANSWERED = PERSISTENCE.format(answer="new Promise(() => {})", kept="false")
 # The time that a page gives the worker to make a snapshot is over at once.
@@ -339,6 +351,22 @@ def test_a_store_that_was_cleared_is_noticed_at_the_next_visit(server, chromium)
     wait_until_ready(page)
     expect(page.locator("#count")).to_have_text("All received")
     expect(banner).to_be_hidden()
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{}, {"wiped_after": "yesterday"}, {"wiped_after": -1}, {"wiped_after": 10**18}, {"since": [], "wiped_after": {}}],
+)
+def test_a_marker_that_cannot_be_read_stops_nothing(server, chromium, odd):
+    """Whatever stands in the record or the cookie that tell of a cleared store: the page starts, sends, and says nothing of it."""
+    page = chromium(visited=True).open(server.url)
+    page.evaluate(ODD_MARKER, odd)
+    page.reload()
+    save(page, Inspection(site="Lock 7"))
+    wait_for_received(server, 1)
+    turn_to(page, "Outbox")
+    expect(page.locator("#tab-line")).to_have_text(re.compile("."))  # drawn after what is worse
+    expect(page.locator("#wiped")).to_be_hidden()
 
 
 def test_a_server_on_another_port_of_the_host_is_no_store_that_was_cleared(server, chromium, tmp_path, build):
