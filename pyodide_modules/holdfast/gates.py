@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 PROBE_WAIT_MS = 30_000
 """The least time between two probes during an outage, so that a device asks at most twice a minute."""
 
+FLAGS_MS = 2_000
+"""How long a drain that begins believes what a server said of itself: a kill switch holds from the next wake on."""
 
 ONE_BY_ONE_MS = 3_600_000
 """How long a server that refused a request of many is not asked again."""
@@ -114,8 +116,8 @@ class Gates:
         disabled = self._flags(origin).get("disabled", {})
         return self.all_off(origin) or queue in disabled.get("queues", ()) or type_ in disabled.get("types", ())
 
-    def wants_look(self, origin: str, now: Millis) -> bool:
-        """Whether to look at that server before sending: its breaker is due, or its flags were not read lately.
+    def wants_look(self, origin: str, now: Millis, fresh_ms: Millis = PROBE_WAIT_MS) -> bool:
+        """Whether to look at that server before sending: its breaker is due, or its flags were read `fresh_ms` ago or earlier.
 
         So a kill switch works within one wake, and an outage is noticed before a job is handed to the network.
         """
@@ -123,7 +125,7 @@ class Gates:
         if breaker is not None:
             return may_probe(breaker, now)
         flags = self.by_name.get(flags_name(origin))
-        return flags is None or not is_recent(flags["read_at"], now, PROBE_WAIT_MS)
+        return flags is None or not is_recent(flags["read_at"], now, fresh_ms)
 
     def shut_until(self, origin: str, queue: str, type_: str, now: Millis) -> Millis | None:
         """When a server that does not answer, or has asked for silence, is looked at again; None if it may be sent to."""

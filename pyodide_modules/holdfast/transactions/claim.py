@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from holdfast.gates import HERE, Gates, awaited, looked_at
+from holdfast.gates import FLAGS_MS, HERE, PROBE_WAIT_MS, Gates, awaited, looked_at
 from holdfast.lifecycle import Reason, State
 from holdfast.storage import ABOVE_ALL, Get, GetAll, KeyRange, Put, transaction
 from holdfast.transactions.lane import promote
@@ -77,6 +77,8 @@ class Claim:
     """It stopped at the bound of one transaction: look again at once."""
     taken: int = 0
     """Lanes in which claims of other holders still run, as a drain begins."""
+    fresh_ms: Millis = PROBE_WAIT_MS
+    """How long it believes what a server said of itself: not for long as a drain begins, longer while it goes on."""
 
     @property
     def jobs(self) -> list[Claimed]:
@@ -112,7 +114,7 @@ def begin(who: Claimant, limit: int, retention: Retention, now: Millis) -> Steps
     yield from prune(who.account, who.queue, retention, now, tidied)
     yield from mend_waits(who.account, who.lock, who.lease_ms, now, tidied)
     found = Claim(next_at=tidied.next_at, changed=tidied.changed, about_to_prune=tidied.about_to_prune)
-    found.taken = len(tidied.leased)
+    found.taken, found.fresh_ms = len(tidied.leased), FLAGS_MS
     yield from _lease(who, limit - found.taken, now, found)
     return found
 
@@ -192,7 +194,7 @@ def _must_wait(who: Claimant, gates: Gates, head: Record, now: Millis, found: Cl
         return True
     shut_until = gates.shut_until(origin, who.queue, head["type"], now)
     server = "" if origin == HERE else origin
-    if (origin != HERE or shut_until is not None) and gates.wants_look(server, now):
+    if (origin != HERE or shut_until is not None) and gates.wants_look(server, now, found.fresh_ms):
         found.look_at.add(server)
         return True
     if shut_until is not None:

@@ -6,7 +6,8 @@ import pytest
 
 from holdfast import Outbox
 from holdfast.errors import JobNotFoundError, WaitTimeoutError
-from holdfast.ports import Answer
+from holdfast.outbox import Wake
+from holdfast.ports import Answer, Request
 from holdfast.testing import answer_with, receipt
 from tests.support.device import Device, Outage, Silence, check_laws, describe, in_turn
 
@@ -249,6 +250,50 @@ async def test_the_kill_switch_stops_sending_and_not_saving() -> None:
     await device.clock.advance(60_000)
     await device.deliver_all(outbox)
     assert device.record(stopped.id)["state"] == "completed"
+
+
+@pytest.mark.parametrize("wake", ["person", "wake", "timer"])
+@pytest.mark.parametrize("woken", [0, 1], ids=["the context that sent", "another context"])
+async def test_a_switch_that_is_set_later_holds_from_the_next_wake_on(wake: Wake, woken: int) -> None:
+    """Whatever wakes which context: what the server said a while ago is asked again before anything goes."""
+    device = Device()
+    contexts = [await device.context(), await device.context()]
+    await contexts[0].enqueue("note", {"text": "before"})
+    late = await contexts[0].enqueue("note", {"text": "late"}, delay_ms=2_000)
+    await device.rest()
+    assert device.sent() == ["before"]
+    device.network.flags["disabled"]["queues"] = ["notes"]
+    await device.clock.advance(2_000)
+    await contexts[woken].drain(wake=wake)
+    assert (device.end(late.id), device.record(late.id)["fence"]) == (("pending", None), 0)
+    assert (await contexts[woken].job(late.id) or {})["waits"] == "pause"
+    device.network.flags["disabled"]["queues"] = []
+    await device.clock.advance(2_000)
+    await contexts[woken].drain(wake=wake)
+    assert device.end(late.id) == ("completed", None)
+
+
+async def test_writes_that_follow_each_other_closely_ask_the_server_once() -> None:
+    """What it said of itself within two seconds is believed; and so it is for half a minute by a drain that goes on."""
+    device = Device()
+    outbox = await device.context()
+    for number in range(10):
+        await outbox.enqueue("note", {"text": str(number)})
+        await device.rest()
+        await device.clock.advance(199)
+    assert len(device.sent()) == 10
+    assert device.network.probes == 1
+
+    async def slowly(request: Request) -> Answer:
+        await device.clock.sleep(1_000)
+        return receipt(request)
+
+    device.network.answer = slowly
+    for number in range(25):
+        await outbox.enqueue("note", {"text": f"slow {number}"})
+    await device.clock.advance(25_000)
+    assert len(device.sent()) == 35
+    assert device.network.probes == 1
 
 
 async def test_a_wait_the_server_asks_for_is_honoured() -> None:

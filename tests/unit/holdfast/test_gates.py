@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from holdfast.backoff import Backoff
 from holdfast.gates import (
+    FLAGS_MS,
     PROBE_WAIT_MS,
     Gates,
     Miss,
@@ -79,11 +80,13 @@ def test_a_pause_stops_what_it_names(pause: tuple[str | None, str | None], stopp
 
 
 def test_a_server_is_looked_at_before_it_is_sent_to() -> None:
-    """Unless its flags were read within half a minute; a clock set back looks at once."""
+    """Unless its flags were read within half a minute, or two seconds as a drain begins; a clock set back looks at once."""
     assert Gates.of([]).wants_look("", NOW)
     known = Gates.of([flags()])
     assert not known.wants_look("", NOW + PROBE_WAIT_MS - 1)
     assert known.wants_look("", NOW + PROBE_WAIT_MS)
+    assert not known.wants_look("", NOW + 1_999, FLAGS_MS)
+    assert known.wants_look("", NOW + 2_000, FLAGS_MS)
     assert known.wants_look("", NOW - 60_000)
     assert known.wants_look("https://other.example", NOW)
 
