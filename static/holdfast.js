@@ -1,7 +1,7 @@
 /**
  * The JavaScript client: `window.holdfast`, also an ES module. It forwards calls to this page's Python or, in a page
  * without one, to the service worker; it registers the worker and tells of its updates; it holds the build's lock. It
- * decides nothing: without Python it can save to the inbox, and list and export what waits there.
+ * decides nothing: without Python it can save to the inbox, and list, count and export what is stored.
  *
  * Events: `change` {ids} · `progress` {kind: "precache", done, total} or {kind: "progress", id, sent, total} · `python`
  * {state} · `update` {} when a new version waits · `warning` {id, key_lifetime_ms} for a job worth sending for longer than
@@ -14,6 +14,9 @@ import "./inbox.js";
 import * as stored from "./stored.js";
 
 const LIMIT_MS = 10_000;
+/** How long Python may take to start, or over an answer, before what is stored is read without it. */
+const START_MS = 1000;
+const ANSWER_MS = 7000;
 /** How long Python may take over a save before the inbox takes it, so that both stay within 10 s. */
 const SAVE_MS = 5000;
 const SYNC_MS = 1000;
@@ -168,20 +171,29 @@ class Holdfast extends EventTarget {
     return saved;
   }
 
-  /** Job rows of this account, newest first; the inbox's alone where no Python answers. */
+  /**
+   * Job rows of this account, newest first. Where no Python answers they are what is stored of each job, and what waits in the inbox.
+   * @param {{state?: string, reason?: string, limit?: number}} filter
+   */
   jobs(filter = {}) {
-    return this.#orInbox("jobs", { filter }, async (entries) => {
-      const { state, limit = 200 } = /** @type {{state?: string, limit?: number}} */ (filter);
-      return state && state !== "pending" ? [] : entries.map(asRow).reverse().slice(0, limit);
+    return this.#orStored("jobs", { filter }, async (entries, account) => {
+      const records = await stored.list(account, filter);
+      const known = new Set(records.map(({ id }) => id));
+      const isMeant = !filter.reason && (filter.state ?? "pending") === "pending";
+      const waiting = isMeant ? entries.filter(({ id }) => !known.has(id)).map(asRow).reverse() : [];
+      const place = (/** @type {any} */ { seq = Number.MAX_SAFE_INTEGER }) => seq;
+      return [...waiting, ...records].sort((one, other) => other.created_at - one.created_at || place(other) - place(one));
     });
   }
 
   /** One job with payload and attachments, or null. */
   job(/** @type {string} */ id) {
-    return this.#orInbox("job", { id }, async (entries) => {
+    return this.#orStored("job", { id }, async (entries, account) => {
+      const job = await stored.job(id);
+      if (job) return job.account === account ? job : null;
       const entry = entries.find((/** @type {{id: string}} */ candidate) => candidate.id === id);
       if (!entry) return null;
-      const attachments = entry.files.map(([field, { name, type, size }]) => ({ field, name, type, size }));
+      const attachments = entry.files.map((/** @type {[string, any]} */ [field, { name, type, size }]) => ({ field, name, type, size }));
       return { ...asRow(entry), payload: entry.payload ?? Object.fromEntries(entry.fields ?? []), attachments };
     });
   }
@@ -193,7 +205,7 @@ class Holdfast extends EventTarget {
 
   /** Without Python: what is unsent by state, the inbox's as pending. */
   stats() {
-    return this.#orInbox("stats", {}, async (entries, account) => {
+    return this.#orStored("stats", {}, async (entries, account) => {
       const states = await stored.count(account);
       states.pending = (states.pending ?? 0) + entries.length;
       return { inbox: entries.length, unsent: Object.values(states).reduce((sum, number) => sum + number, 0), states };
@@ -376,14 +388,21 @@ class Holdfast extends EventTarget {
     return this.ask(worker, message.method, message.params, files);
   }
 
-  async #orInbox(/** @type {string} */ method, /** @type {any} */ params, /** @type {(entries: any[], account: string) => Promise<any>} */ answer) {
+  /** Python's answer; where it failed, or takes its time, what `read` makes of what is stored. @returns {Promise<any>} */
+  #orStored(/** @type {string} */ method, /** @type {any} */ params, /** @type {(entries: any[], account: string) => Promise<any>} */ read) {
+    const late = () => new HoldfastError({ name: "WaitTimeoutError", message: `${method}: what is stored was not read within ${LIMIT_MS} ms.` });
+    return within(LIMIT_MS, this.#askedOrStored(method, params, read), late);
+  }
+
+  async #askedOrStored(/** @type {string} */ method, /** @type {any} */ params, /** @type {(entries: any[], account: string) => Promise<any>} */ read) {
     try {
-      return await this.call(method, params);
+      await within(START_MS, this.#decided.promise, () => unavailable("Python is still starting."));
+      return await this.call(method, params, [], ANSWER_MS);
     } catch (error) {
-      if (error.name !== "UnavailableError") throw error;
-      const { entries, account } = await this.#inbox();
-      return answer(entries, account);
+      if (!NOBODY_ANSWERS.includes(error.name)) throw error;
     }
+    const { entries, account } = await this.#inbox(); // first: what is taken in from here on is in the queue
+    return read(entries, account);
   }
 
   /** The account of this device, and its entries. @returns {Promise<{entries: import("./inbox.js").Entry[], account: string}>} */

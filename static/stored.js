@@ -10,6 +10,7 @@ const DATABASE = inbox.channel;
 const OPEN_MS = 5000;
 /** What was neither received nor cancelled. */
 export const UNSENT = ["pending", "processing", "failed", "conflict", "expired"];
+const STATES = [...UNSENT, "completed", "cancelled"];
 
 const done = (/** @type {IDBRequest} */ request) =>
   new Promise((resolve, reject) => {
@@ -52,13 +53,40 @@ const look = async (/** @type {string[]} */ stores, /** @type {any} */ nothing, 
   }
 };
 
-const unsent = (/** @type {string} */ account, /** @type {string} */ state) => IDBKeyRange.bound([account, state], [account, state, []]);
+/** An account's jobs in one state, or with one reason, by when they changed. */
+const all = (/** @type {string} */ account, /** @type {string} */ which) => IDBKeyRange.bound([account, which], [account, which, []]);
+
+/** The last records of a range, `limit` at most. @returns {Promise<any[]>} */
+const last = (/** @type {IDBIndex} */ index, /** @type {IDBKeyRange} */ range, /** @type {number} */ limit) =>
+  new Promise((resolve, reject) => {
+    /** @type {any[]} */
+    const found = [];
+    const request = index.openCursor(range, "prev");
+    request.onerror = () => reject(request.error);
+    request.onsuccess = () => {
+      if (request.result) found.push(request.result.value);
+      if (request.result && found.length < limit) request.result.continue();
+      else resolve(found);
+    };
+  });
+
+/**
+ * An account's jobs as they are stored, the last changed ones: `limit` of each state, or of one `reason`.
+ * @param {{state?: string, reason?: string, limit?: number}} filter as Python's @returns {Promise<any[]>}
+ */
+export const list = (/** @type {string} */ account, { state, reason, limit = 100 }) =>
+  look(["jobs"], [], async (tx) => {
+    const store = tx.objectStore("jobs");
+    const states = state ? [state] : STATES;
+    if (reason) return (await last(store.index("reasons"), all(account, reason), limit)).filter((job) => states.includes(job.state));
+    return (await Promise.all(states.map((each) => last(store.index("list"), all(account, each), limit)))).flat();
+  });
 
 /** How many of an account's jobs are in each unsent state. @returns {Promise<Record<string, number>>} */
 export const count = (/** @type {string} */ account) =>
   look(["jobs"], {}, async (tx) => {
     const index = tx.objectStore("jobs").index("list");
-    const counts = await Promise.all(UNSENT.map((state) => done(index.count(unsent(account, state)))));
+    const counts = await Promise.all(UNSENT.map((state) => done(index.count(all(account, state)))));
     return Object.fromEntries(UNSENT.map((state, place) => [state, counts[place]]));
   });
 
@@ -66,7 +94,7 @@ export const count = (/** @type {string} */ account) =>
 export const ids = (/** @type {string} */ account) =>
   look(["jobs"], [], async (tx) => {
     const index = tx.objectStore("jobs").index("list");
-    return (await Promise.all(UNSENT.map((state) => done(index.getAllKeys(unsent(account, state)))))).flat();
+    return (await Promise.all(UNSENT.map((state) => done(index.getAllKeys(all(account, state)))))).flat();
   });
 
 /** A job as it is stored, with `payload` and `attachments` as `Outbox.job` gives them; null if it is gone. */

@@ -12,6 +12,7 @@ from playwright.sync_api import Page, expect
 
 from tests.support.browsers import (
     ELSEWHERE,
+    HELD_PYTHON,
     RESOLVE_ELSEWHERE,
     failed_page,
     forget_script,
@@ -36,6 +37,7 @@ pytestmark = pytest.mark.browser
 WASM = "pyodide.asm.wasm"
 NO_FIREFOX_WASM = {"javascript.options.wasm": False}
 WITH_FIREFOX_WASM = {"javascript.options.wasm": True}
+NO_FIREFOX_CACHE = {"browser.cache.disk.enable": False, "browser.cache.memory.enable": False}
 NO_FIREFOX_WORKER = {"dom.serviceWorkers.enabled": False}
 NO_PAGE_WASM = "delete globalThis.WebAssembly"
 
@@ -173,6 +175,11 @@ def test_what_was_queued_before_python_failed_is_counted_and_exported(server, ch
     expect(page.locator("#count")).to_have_text("3 unsent", timeout=60_000)
     assert page.evaluate("() => holdfast.stats()")["unsent"] == 3
     queued = on_device(page)
+    rows = page.evaluate("() => holdfast.jobs()")
+    assert [(row["id"], row["state"]) for row in rows] == [(job.id, "pending") for job in reversed(queued)]
+    assert page.evaluate("() => holdfast.jobs({ state: 'failed' })") == []
+    found = [page.evaluate("(id) => holdfast.job(id)", job.id) for job in queued]
+    assert [(job["payload"]["site"], len(job["attachments"])) for job in found] == [(f"Lock {n}", 1) for n in (1, 2, 3)]
     outbox = open_screen(page, "outbox")
     with page.expect_download() as download:
         outbox.get_by_role("button", name="Export all").click()
@@ -194,6 +201,36 @@ def test_what_was_queued_before_python_failed_is_counted_and_exported(server, ch
     expect_delivered(server, queued, seconds=90)
 
 
+def test_what_is_stored_is_listed_while_python_is_still_starting(server, chromium):
+    """Received, failed for its rules and waiting ones of before: a client lists, finds and counts them without Python."""
+    device = chromium(visited=True)
+    page = device.open(server.url)
+    save(page, Inspection(site="Lock 1"))
+    wait_until_sent(page)
+    page.evaluate("() => holdfastInbox.append({ type: 'inspection.create', fields: [['site', 'No day']] })")
+    until_page(page, "async () => (await holdfast.jobs({ state: 'failed' })).length === 1", "a failed one")
+    device.offline()
+    save(page, Inspection(site="Lock 2"))
+    rows = page.evaluate("() => holdfast.jobs()")
+    page.context.add_init_script(HELD_PYTHON)
+    page.reload()
+    page.wait_for_function("() => globalThis.holdfast")
+    listed = page.evaluate("() => holdfast.jobs()")
+    shown = ("id", "key", "type", "queue", "account", "state", "reason", "attempts", "created_at")
+    assert [{name: row[name] for name in shown} for row in listed] == [
+        {name: row[name] for name in shown} for row in rows
+    ]
+    assert [row["state"] for row in page.evaluate("() => holdfast.jobs({ reason: 'invalid' })")] == ["failed"]
+    assert len(page.evaluate("() => holdfast.jobs({ limit: 1 })")) == 3
+    assert page.evaluate("(id) => holdfast.job(id)", rows[0]["id"])["payload"]["site"] == "Lock 2"
+    assert page.evaluate("() => holdfast.job('nobody')") is None
+    assert page.evaluate("() => holdfast.stats()")["unsent"] == 2
+    assert page.evaluate("() => holdfast.python") == "starting"
+    page.evaluate("() => letGo()")
+    wait_until_ready(page)
+    assert len(page.evaluate("() => holdfast.jobs()")) == 3
+
+
 def test_without_pythons_machine_the_page_saves_and_says_so(relay, chromium):
     """The file that is Python cannot be fetched: a form is saved all the same, and the page tells that it stays here."""
     relay.missing("GET", WASM)
@@ -211,31 +248,31 @@ def test_without_pythons_machine_the_page_saves_and_says_so(relay, chromium):
 # The submit listener missing
 
 
-def test_without_its_listener_the_forms_own_post_is_taken_by_the_worker(relay, chromium, camera):
+@pytest.mark.parametrize("engine", ["chromium", "firefox"])
+def test_without_its_listener_the_forms_own_post_is_taken_by_the_worker(relay, engine, browsers, camera):
     """The script with the listener is blocked: the browser posts the form, the worker saves it and redirects to the app,
     which says so; it is delivered with its photo like any other.
     """
-    device = chromium(visited=True)
+    options = {"chromium": (), "firefox": (NO_FIREFOX_CACHE,)}[engine]
+    device = browsers[engine](*options, visited=True)
     page = device.open(relay.url)
     forget_script(page, "shim.js")
     relay.missing("GET", "/shim.js")
     page = device.open(relay.url)
     fill(page, Inspection(site="Lock 7", severity="high", ticked=("Access is safe",), photos=(camera(1),)))
-    with page.expect_response(lambda response: response.url.endswith("/submit")) as posted:
-        save_button(page).click()
-    assert (posted.value.status, posted.value.from_service_worker) == (303, True)
+    save_button(page).click()
     page.wait_for_url("**/#inspections")
     expect_saved(page, "Lock 7")
     expect(page.locator("#inspections #saved")).to_be_visible()
     expect_no_draft(page)
-    job_id = posted.value.headers["location"].partition("saved=")[2].partition("#")[0]
-    wait_until_sent(page, [job_id])
+    wait_until_sent(page)
 
     [job] = on_device(page)
-    assert (job.id, len(job.photos)) == (job_id, 1)
+    assert len(job.photos) == 1
     expect_delivered(relay.server, [job])
     [item] = received(relay.server)
     assert [check["label"] for check in item["checklist"] if check["ok"]] == ["Access is safe"]
+    assert any(seen.path.endswith("/shim.js") for seen in relay.seen)
     assert all(seen.path != "/submit" for seen in relay.seen)
 
 
