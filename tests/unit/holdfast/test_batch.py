@@ -9,7 +9,7 @@ from holdfast import Outbox
 from holdfast.job import File
 from holdfast.ports import Answer, Request
 from holdfast.testing import answer_with, receipt
-from tests.support.device import STEADY, Device, Silence, check_laws, in_turn
+from tests.support.device import STEADY, Device, Outage, Silence, check_laws, in_turn
 
 BATCH = "/api/batch"
 
@@ -385,6 +385,26 @@ async def test_an_outage_uses_nothing_up_and_counts_once() -> None:
     await device.deliver_all(outbox)
     assert sent(device) == ["abc", "abc"]
     assert {device.record(text)["attempts"] for text in "abc"} == {0}
+
+
+async def test_what_the_server_can_no_longer_tell_from_a_repeat_does_not_go_along() -> None:
+    """A person takes that risk for the first of two; nobody has taken it for the second, which waits for its own answer."""
+    device = Device()
+    device.network.flags["key_lifetime_ms"] = 3_600_000
+    outbox = await waiting(device, *"ab", type_="stop")
+    device.network.answer = Outage(device)
+    await outbox.resume()
+    await device.rest()
+    assert [device.end(text) for text in "ab"] == [("pending", "unreachable")] * 2
+    await device.clock.advance(3_600_001)
+    device.online()
+    await outbox.drain()
+    assert [device.end(text) for text in "ab"] == [("failed", "outcome_unknown"), ("pending", "unreachable")]
+    await outbox.retry("a", accept_duplicate=True)
+    await device.deliver_all(outbox)
+    assert sent(device) == ["ab", "a"]
+    assert [device.end(text) for text in "ab"] == [("completed", None), ("failed", "outcome_unknown")]
+    check_laws(device.store)
 
 
 async def test_signed_out_holds_the_account_and_burns_nothing() -> None:
