@@ -178,7 +178,7 @@ def check_laws(store: MemoryStore) -> None:
         assert len({record["place"] for record in lane}) == len(lane), lane
         for first, behind in pairwise(lane):
             assert "ready_at" not in behind, behind
-            assert behind["state"] == State.PENDING or first["state"] == behind["state"], behind
+            assert behind["state"] != State.PROCESSING or first["state"] == State.PROCESSING, behind
         if lane[0]["state"] == State.PENDING:
             assert lane[0].get("ready_at") == lane[0]["run_at"], lane[0]
     stored = {
