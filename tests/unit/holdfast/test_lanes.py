@@ -1,10 +1,20 @@
 """Order: in a lane first come, first served; between lanes nobody waits for another."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from holdfast.backoff import Backoff
+from holdfast.gates import flags_name
+from holdfast.lifecycle import Reason
+from holdfast.outcome import Delivered, Outcome, Rejected
+from holdfast.storage import Put, Steps, transaction
 from holdfast.testing import answer_with, receipt
+from holdfast.transactions.claim import Claimant, claim
+from holdfast.transactions.settle import Attempt, settle
 from tests.support.device import Device, Outage, Silence, check_laws, describe, entry, in_turn
 
 
@@ -273,3 +283,60 @@ async def test_a_free_lane_does_not_outlive_a_lost_lock() -> None:
     assert [future.cancelled() for _, future in silence.waiting[:2]] == [True, True]
     assert {device.end(job.id)[0] for job in (first, second)} == {"processing"}
     draining.cancel()
+
+
+WHO = Claimant("h", "lock", "", "notes", {"note": "", "memo": ""}, app_version=1, lease_ms=60_000, granted=True)
+lanes_of_jobs = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from([1, 5, 9]), st.booleans()), max_size=12)
+
+
+@transaction("gates", durability="relaxed")
+def know_the_server(now: int) -> Steps[None]:
+    yield Put("gates", {"name": flags_name(""), "flags": {}, "read_at": now})
+
+
+@given(lanes_of_jobs, st.lists(st.integers(0, 9), min_size=24, max_size=24), st.integers(1, 3))
+async def test_a_claim_takes_the_most_urgent_heads_and_nobody_else(
+    jobs: list[tuple[str, int, bool]], choices: list[int], limit: int
+) -> None:
+    """Of several lanes, by priority and then by age, over all types. However one of them ends, or is cancelled while it waits,
+    the one behind it is the head of its lane: in the end all have gone, each lane in its order.
+    """
+    device, left = Device(), iter(choices)
+    outbox = await device.context()
+    outbox.wake = lambda: None  # type: ignore[method-assign]
+    waiting: list[tuple[str, str, int]] = []
+    for lane, priority, is_note in jobs:
+        await device.clock.advance(1)
+        accepted = await outbox.enqueue("note" if is_note else "memo", {"text": ""}, lane=lane, priority=priority)
+        waiting.append((accepted.id, lane, priority))
+    under_way: dict[str, Attempt] = {}
+    busy: dict[str, str] = {}
+    while waiting or under_way:
+        now = device.clock.now()
+        await device.store.run(know_the_server(now))
+        heads = {lane: (job_id, priority) for job_id, lane, priority in reversed(waiting) if lane not in busy.values()}
+        order = sorted(heads.values(), key=lambda head: (-head[1], [job[0] for job in waiting].index(head[0])))
+        found = await device.store.run(claim(WHO, limit - len(under_way), now))
+        check_laws(device.store)
+        assert [claimed.record["id"] for claimed in found.jobs] == [job_id for job_id, _ in order][
+            : limit - len(under_way)
+        ]
+        for claimed in found.jobs:
+            job_id, fence = claimed.record["id"], claimed.record["fence"]
+            busy[job_id] = claimed.record["lane"]
+            under_way[job_id] = Attempt(
+                job_id, fence, Outcome(Delivered(), answered=True), "", Backoff(), 0.5, offline=False
+            )
+        waiting = [job for job in waiting if job[0] not in busy]
+        choice = next(left)
+        if choice > 6 and waiting:
+            cancelled = waiting.pop(choice % len(waiting))
+            await outbox.cancel(cancelled[0])
+        else:
+            job_id = list(under_way)[choice % len(under_way)]
+            attempt = under_way.pop(job_id)
+            if choice % 2:
+                attempt = replace(attempt, outcome=Outcome(Rejected(Reason.REFUSED), answered=True))
+            assert len(await device.store.run(settle([attempt], now))) == 1
+            del busy[job_id]
+        check_laws(device.store)

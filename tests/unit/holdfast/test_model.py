@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter, defaultdict
 from typing import Any, NamedTuple
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast import Outbox
@@ -215,7 +215,6 @@ def carried(request: Request) -> list[str]:
 
 
 @given(st.lists(steps, min_size=5, max_size=20), st.sampled_from([1, 2]), st.sampled_from([False, 2, True]))
-@settings(max_examples=100)
 async def test_the_engine_does_what_a_plain_model_does(
     history: list[tuple[str, int, Wish]], concurrency: int, batch: bool | int
 ) -> None:
