@@ -480,16 +480,27 @@ class Outbox(Registry):
         self._told(job_id, also={"cancelled": True})
         return public_row(record)
 
-    async def edit(self, job_id: str, payload: Any, *, attachments: Sequence[File] | None = None) -> Accepted:
+    async def edit(
+        self,
+        job_id: str,
+        payload: Any,
+        *,
+        attachments: Sequence[File] | None = None,
+        id: str | None = None,  # noqa: A002  (the field's word)
+        key: str | None = None,
+    ) -> Accepted:
         """Replace a job by a corrected one (new id, new key) in its place; the old one is cancelled in the same commit.
 
-        Without `attachments` it keeps those it has. Raises as `enqueue` and `retry`.
+        Without `attachments` it keeps those it has. With an `id` for the new one a repeat finds it done. Raises as `enqueue`
+        and `retry`.
         """
+        id = self.ports.entropy.uuid() if id is None else id  # noqa: A001  (the field's word)
+        accepted = Accepted(id, self.ports.entropy.uuid() if key is None else key)
+        check_names(id=accepted.id, key=accepted.key)
         record = (await self._read_taken_in(job_id)).record
         files = await self.files(job_id) if attachments is None else attachments
         handler = self.handler_of(record["type"])
         _check(handler, payload, files)
-        accepted = Accepted(self.ports.entropy.uuid(), self.ports.entropy.uuid())
         draft = self.draft(
             record["type"],
             payload,
@@ -499,9 +510,9 @@ class Outbox(Registry):
             account=record["account"],
             options=_options_of(record, self.ports.clock.now()),
         )
-        await self.ports.store.run(edit(record["account"], job_id, draft, self.ports.clock.now()))
-        self._told(job_id, accepted.id)
-        return accepted
+        stored = await self.ports.store.run(edit(record["account"], job_id, draft, self.ports.clock.now()))
+        self._told(job_id, stored["id"])
+        return Accepted(stored["id"], stored["key"])
 
     async def retry_all(self, *, reason: str | None = None) -> list[str]:
         """Send every failed job once more, or those with one reason; returns their ids.

@@ -57,7 +57,7 @@ def enqueue_relaxed(draft: Draft, depth: int | None = None) -> Steps[Stored]:
 
 def _enqueue(draft: Draft, depth: int | None) -> Steps[Stored]:
     given = draft.record["id"]
-    draft, is_new, is_certain = yield from _look_up(draft)
+    draft, is_new, is_certain = yield from identify(draft)
     if not is_certain:
         raise InvalidOptionError(
             f"The id {given!r} is that of a job whose content was wiped, and nobody can tell whether this is the same write. "
@@ -78,11 +78,11 @@ def _enqueue(draft: Draft, depth: int | None) -> Steps[Stored]:
 @reading("jobs", "bodies")
 def look_up(draft: Draft) -> Steps[tuple[Draft, bool]]:
     """The job as it would be stored now, and whether it is new; if it is not, with the key it was stored with."""
-    draft, is_new, _ = yield from _look_up(draft)
+    draft, is_new, _ = yield from identify(draft)
     return draft, is_new
 
 
-def _look_up(draft: Draft) -> Steps[tuple[Draft, bool, bool]]:
+def identify(draft: Draft) -> Steps[tuple[Draft, bool, bool]]:
     """The job as it is to be stored, and whether it is new; if it is not, with the key it was stored with.
 
     And whether that is certain: it is not where the content of a job under its id was wiped.
@@ -124,7 +124,7 @@ def enqueue_undecodable(draft: Draft, found: Record, damaged: list[str]) -> Step
 @transaction("jobs", "bodies", "queues", durability="strict")
 def enqueue_cancelled(draft: Draft) -> Steps[Stored]:
     """Store that a submission was cancelled before it was taken in, without its content: nobody takes it in any more."""
-    draft, is_new, _ = yield from _look_up(draft)
+    draft, is_new, _ = yield from identify(draft)
     if is_new:
         record, queue = yield from _ended(draft, State.CANCELLED, Reason.BY_PERSON)
         yield from store(record, queue)
@@ -132,7 +132,7 @@ def enqueue_cancelled(draft: Draft) -> Steps[Stored]:
 
 
 def _insert_failed(draft: Draft, reason: Reason, said: Record) -> Steps[Stored]:
-    draft, is_new, _ = yield from _look_up(draft)
+    draft, is_new, _ = yield from identify(draft)
     if is_new:
         record, queue = yield from _ended(draft, State.FAILED, reason)
         queue["failures"][reason] = queue["failures"].get(reason, 0) + 1

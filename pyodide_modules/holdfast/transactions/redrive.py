@@ -10,7 +10,7 @@ from holdfast.job import may_have_arrived
 from holdfast.lifecycle import REDRIVABLE, Reason, State
 from holdfast.soundness import IDENTITY
 from holdfast.storage import ABOVE_ALL, Delete, Get, GetAll, KeyRange, Put, transaction
-from holdfast.transactions.enqueue import insert
+from holdfast.transactions.enqueue import identify, insert
 from holdfast.transactions.lane import head_of, promote
 from holdfast.transactions.moving import move, read_queue, store
 from holdfast.transactions.tidy import CRASHES
@@ -84,11 +84,14 @@ def cancel(account: str, job_id: str, now: Millis) -> Steps[Record]:
 
 @transaction(*STORES, durability="strict")
 def edit(account: str, job_id: str, draft: Draft, now: Millis) -> Steps[Record]:
-    """Put a corrected job in the place of an old one, which is cancelled: new id, new key, one commit.
+    """Put a corrected job in the place of an old one, which is cancelled: new id, new key, one commit. A repeat finds it done.
 
     Raises:
         ActionRefusedError: the old one is being sent or over, or nobody knows whether it has arrived.
     """
+    draft, is_new, _ = yield from identify(draft)
+    if not is_new:
+        return draft.record
     record = yield from _find(account, job_id)
     if record["state"] in {State.PROCESSING, State.COMPLETED, State.CANCELLED}:
         raise ActionRefusedError(_ended(record), f"Job {job_id!r} is {record['state']}; it can no longer be edited.")

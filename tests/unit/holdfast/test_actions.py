@@ -221,6 +221,21 @@ async def test_an_edited_job_takes_the_place_of_the_old_one() -> None:
     assert device.end(first.id) == ("completed", None)
 
 
+async def test_an_edit_that_is_told_twice_is_done_once() -> None:
+    """Under one id and with one content, as after a tab that ended before it heard of the commit; other content is another."""
+    device = Device()
+    device.offline()
+    outbox = await device.context()
+    first = await outbox.enqueue("note", {"text": "frist"})
+    edited = await outbox.edit(first.id, {"text": "first"}, id="mine", key="key-mine")
+    assert edited == ("mine", "key-mine")
+    assert await outbox.edit(first.id, {"text": "first"}, id="mine", key="key-mine") == edited
+    with pytest.raises(ActionRefusedError, match="cancelled"):
+        await outbox.edit(first.id, {"text": "another"}, id="mine", key="key-mine")
+    assert [(row["id"], row["state"]) for row in await outbox.jobs(state="pending")] == [("mine", "pending")]
+    check_laws(device.store)
+
+
 async def test_a_retry_does_not_make_known_what_is_not() -> None:
     """Sent and never answered, used up, redriven: what it came to is as open as before, so it cannot become another job."""
     device = Device()
