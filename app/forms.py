@@ -150,13 +150,22 @@ def _checklist(ticked: list[str], labels: list[str]) -> Any:
     return items
 
 
-def fields_of(payload: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """A payload as raw form fields again: what `parse` turns back into the same payload."""
-    fields = [(name, str(payload[name])) for name in ("site", "inspected_on", "severity", "notes") if name in payload]
-    for item in payload.get("checklist", []):
-        fields.append(("checklist_items", item["label"]))
-        if item["ok"]:
-            fields.append(("checklist", item["label"]))
+def fields_of(payload: Any) -> list[tuple[str, str]]:
+    """A payload as raw form fields again: what `parse` turns back into the same payload.
+
+    Of a payload that breaks the rules, as one from a client may, whatever a form can show.
+    """
+    if not isinstance(payload, Mapping):
+        return []
+    names = ("site", "inspected_on", "severity", "notes")
+    fields = [(name, str(payload[name])) for name in names if payload.get(name) is not None]
+    checklist = payload.get("checklist")
+    for item in checklist if isinstance(checklist, list) else []:
+        label = item.get("label") if isinstance(item, Mapping) else item
+        if label is not None:
+            fields.append(("checklist_items", str(label)))
+            if isinstance(item, Mapping) and item.get("ok") is True:
+                fields.append(("checklist", str(label)))
     return fields
 
 

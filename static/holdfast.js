@@ -47,6 +47,11 @@ const secretIn = (/** @type {any} */ value, /** @type {string[]} */ secrets) => 
   return undefined;
 };
 
+/** A full device still shows, exports and sends what it has; a save that finds no room says so itself. */
+const fullIsReady = (/** @type {Error} */ error) => {
+  if (!(error instanceof inbox.StorageFullError)) throw error;
+};
+
 const unavailable = (/** @type {string} */ message) => new HoldfastError({ name: "UnavailableError", message });
 
 /** Settles as `promise` does, or after `limit` ms with what `late` makes: an error is thrown, anything else returned. */
@@ -95,7 +100,7 @@ class Holdfast extends EventTarget {
     super();
     if (document.querySelector('script[type="py"]')) this.#state = "starting";
     else this.#decided.resolve(null);
-    this.ready = inbox.set("opened_at", Date.now());
+    this.ready = inbox.set("opened_at", Date.now()).catch(fullIsReady);
     this.ready.catch(() => {}); // told to whoever asks for it
     navigator.locks?.request(`holdfast:build:${config.build}`, { mode: "shared" }, () => new Promise(() => {})).catch(() => {});
     this.#hear();
@@ -127,7 +132,7 @@ class Holdfast extends EventTarget {
     this.#become("ready");
   }
 
-  /** The interpreter could not start Python in this page. */
+  /** Python could not be started in this page, or has stopped. */
   pythonFailed(/** @type {unknown} */ reason) {
     this.#reason = String(/** @type {any} */ (reason)?.message ?? reason);
     this.#become("failed");
@@ -369,6 +374,13 @@ class Holdfast extends EventTarget {
     return reply.finally(() => port1.close());
   }
 
+  /** Python answers whatever goes wrong in it: where it does not, it has stopped for good. */
+  #died(/** @type {Error} */ error) {
+    this.#handler = null;
+    this.pythonFailed(error);
+    throw unavailable(`Python in this page has stopped: ${this.#reason}`);
+  }
+
   #become(/** @type {"ready" | "failed"} */ state) {
     this.#state = state;
     this.#decided.resolve(null);
@@ -381,7 +393,7 @@ class Holdfast extends EventTarget {
 
   async #send(/** @type {any} */ message, /** @type {[string, Blob][]} */ files) {
     await this.#decided.promise;
-    if (this.#handler) return JSON.parse(await this.#handler(JSON.stringify(message), files));
+    if (this.#handler) return JSON.parse(await this.#handler(JSON.stringify(message), files).catch((error) => this.#died(error)));
     const registration = await this.registration;
     const worker = registration && (await activeOf(registration));
     if (!worker) throw unavailable(this.#reason ?? "This page has no Python and no service worker to ask.");

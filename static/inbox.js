@@ -15,7 +15,7 @@
  * @property {object | null} payload what a caller of the client enqueued
  * @property {[string, Blob][]} files
  * @property {object} options
- * @property {"form" | "client" | "worker"} source
+ * @property {"form" | "client" | "worker" | "python"} source
  */
 globalThis.holdfastInbox ??= (() => {
   "use strict";
@@ -23,12 +23,18 @@ globalThis.holdfastInbox ??= (() => {
   const DATABASE = "holdfast-inbox";
   const VERSION = 1;
   const CHANNEL = "holdfast:reference";
-  const OPEN_MS = 5000;
+  /** A page gives Python 5 s to save, then the inbox: with both a person knows within 10 s. */
+  const OPEN_MS = 4000;
+  /** How long a write of many photos may take on a slow device. */
+  const WRITE_MS = 30_000;
 
   class StorageError extends Error {
     code = "storage";
     name = "StorageError";
   }
+
+  /** Nobody knows whether it will still be done: not to be tried again at once. */
+  class SilentStorageError extends StorageError {}
 
   class StorageFullError extends StorageError {
     code = "storage_full";
@@ -48,7 +54,7 @@ globalThis.holdfastInbox ??= (() => {
   const open = () =>
     new Promise((resolve, reject) => {
       // Safari can leave an open request without any event (https://bugs.webkit.org/show_bug.cgi?id=226547).
-      const timer = setTimeout(() => reject(new StorageError("This browser's storage did not open.")), OPEN_MS);
+      const timer = setTimeout(() => reject(new SilentStorageError("This browser's storage did not open.")), OPEN_MS);
       const settle = (/** @type {() => void} */ act) => (clearTimeout(timer), act());
       const request = indexedDB.open(DATABASE, VERSION);
       request.onupgradeneeded = () => {
@@ -86,14 +92,25 @@ globalThis.holdfastInbox ??= (() => {
     return new Promise((resolve, reject) => {
       const box = {};
       const tx = db.transaction(["entries", "session"], mode, { durability });
-      tx.oncomplete = () => resolve(box.value);
-      tx.onabort = () => reject(tx.error ?? new StorageError("The browser gave the write up."));
+      const timer = setTimeout(() => reject(new SilentStorageError("This browser's storage does not answer.")), WRITE_MS);
+      tx.oncomplete = () => (clearTimeout(timer), resolve(box.value));
+      tx.onabort = () => (clearTimeout(timer), reject(tx.error ?? new StorageError("The browser gave the write up.")));
       work(tx, box);
     });
   };
 
-  // A cached connection may be dead without having said so (a background tab in Safari, a lost backing store): every
-  // failure but a full disk drops it and tries once more on a new one.
+  /** Drop what can be made anew, the memory snapshots; true if there was one. */
+  const freeSpace = async () => {
+    let freed = false;
+    for (const name of (await globalThis.caches?.keys()) ?? []) {
+      if (!name.startsWith("holdfast-")) continue;
+      const cache = await caches.open(name);
+      freed = (await cache.delete(`/runtime/${name.slice("holdfast-".length)}/snapshot`)) || freed;
+    }
+    return freed;
+  };
+
+  /** Once more where the first try met a dead connection or a full disk. */
   const run = async (
     /** @type {IDBTransactionMode} */ mode,
     /** @type {IDBTransactionDurability} */ durability,
@@ -102,10 +119,16 @@ globalThis.holdfastInbox ??= (() => {
     try {
       return await transact(mode, durability, work);
     } catch (error) {
-      if (named(error) instanceof StorageFullError || error?.name === "DataCloneError") throw named(error);
-      const dead = connection;
-      connection = null;
-      dead?.then((db) => db.close(), () => {});
+      const cause = named(error);
+      if (cause instanceof SilentStorageError || error?.name === "DataCloneError") throw cause;
+      if (cause instanceof StorageFullError) {
+        if (!(await freeSpace().catch(() => false))) throw cause;
+      } else {
+        // A cached connection may be dead without having said so (a background tab in Safari, a lost backing store).
+        const dead = connection;
+        connection = null;
+        dead?.then((db) => db.close(), () => {});
+      }
       return transact(mode, durability, work).catch((second) => Promise.reject(named(second)));
     }
   };
@@ -146,19 +169,12 @@ globalThis.holdfastInbox ??= (() => {
     return Array.from(bytes, hex).join("").replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
   };
 
-  /** Drop what can be made anew, the memory snapshots; true if there was one. */
-  const freeSpace = async () => {
-    let freed = false;
-    for (const name of (await globalThis.caches?.keys()) ?? []) {
-      if (!name.startsWith("holdfast-")) continue;
-      const cache = await caches.open(name);
-      freed = (await cache.delete(`/runtime/${name.slice("holdfast-".length)}/snapshot`)) || freed;
-    }
-    return freed;
-  };
-
   const contentOf = (/** @type {Partial<Entry>} */ { type, fields, payload, files = [] }) =>
     JSON.stringify([type, fields, payload, files.map(([name, file]) => [name, file.name, file.type, file.size])]);
+
+  /** Whether this is the write that is there: the same content, or what another part of the app made of the same submission. */
+  const isKnown = (/** @type {Entry} */ held, /** @type {Partial<Entry>} */ entry) =>
+    contentOf(held) === contentOf(entry) || (held.key === entry.key && held.source !== entry.source);
 
   const add = (/** @type {Partial<Entry>} */ entry) =>
     run("readwrite", "strict", (tx, box) => {
@@ -166,7 +182,7 @@ globalThis.holdfastInbox ??= (() => {
       const insert = (/** @type {string} */ account) => {
         entries.index("id").get(/** @type {string} */ (entry.id)).onsuccess = (event) => {
           const held = /** @type {IDBRequest} */ (event.target).result;
-          const known = held && contentOf(held) === contentOf(entry);
+          const known = held && isKnown(held, entry);
           // Other content under a known id is a job of its own: nothing that was typed may be dropped for its number.
           const added = held ? { ...entry, id: uuid(), key: uuid() } : entry;
           box.value = known ? { id: held.id, key: held.key } : { id: added.id, key: added.key };
@@ -216,13 +232,7 @@ globalThis.holdfastInbox ??= (() => {
       };
       const secrets = this.secrets[whole.type] ?? [];
       whole.fields = whole.fields?.filter(([name]) => !secrets.includes(name)) ?? null;
-      let saved;
-      try {
-        saved = await add(whole);
-      } catch (error) {
-        if (!(error instanceof StorageFullError) || !(await freeSpace().catch(() => false))) throw error;
-        saved = await add(whole);
-      }
+      const saved = await add(whole);
       announce(saved.id);
       askToKeep();
       return saved;

@@ -113,6 +113,12 @@ addEventListener("submit", (event) => {
   heldBack = true;
   notSaved(NOT_YET[holdfast.python]);
 }, { capture: true });
+// It should have been taken by Python, which has stopped without a word.
+addEventListener("submit", (event) => {
+  if (event.target !== form || !form.dataset.edits || event.defaultPrevented) return;
+  event.preventDefault();
+  notSaved(NOT_YET.failed);
+});
 holdfast.addEventListener("python", () => {
   if (!heldBack) return;
   if (holdfast.python === "ready") form.requestSubmit();
@@ -191,8 +197,9 @@ const placeRow = (/** @type {HTMLElement} */ list, /** @type {any} */ entry, /**
 
 const refresh = async () => {
   if (holdfast.python === "ready") return;
-  const [all, account = ""] = await Promise.all([inbox.list(), inbox.get("account")]).catch(() => [[], ""]);
+  const [all, account = ""] = await Promise.all([inbox.list(), inbox.get("account")]).catch(() => [null, ""]);
   if (/** @type {string} */ (holdfast.python) === "ready") return; // it became so while the inbox was read
+  if (!all) return; // what cannot be read is not shown as empty; that nothing can be saved here is said by its own banner
   const entries = all.filter((/** @type {any} */ entry) => entry.account === account).reverse();
   const lists = [["list", byId("list")], ["outbox", byId("group-way").querySelector("ul")]];
   for (const [where, list] of /** @type {[string, HTMLElement][]} */ (lists)) {

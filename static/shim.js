@@ -86,6 +86,7 @@
 
   addEventListener("submit", (event) => {
     if (event.defaultPrevented || !isOurs(event.target)) return;
+    if (/** @type {HTMLFormElement} */ (event.target).dataset.edits) return; // not a new one, so not the inbox's
     event.preventDefault();
     submit(/** @type {HTMLFormElement} */ (event.target), event.submitter);
   });

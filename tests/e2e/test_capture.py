@@ -28,6 +28,7 @@ from tests.support.inspections import (
     received,
     save,
     save_button,
+    wait_for_received,
     wait_until_sent,
 )
 from tests.support.waiting import until_page
@@ -382,6 +383,34 @@ def test_without_service_workers_in_firefox_the_page_alone_delivers_after_a_kill
 
 
 # Double taps
+
+
+BLOCKED = """() => new Promise((blocked) => {
+    // A tab of an older version is frozen: it keeps its connection, so that a newer version's upgrade waits, and all who open.
+    const opening = indexedDB.open("holdfast:reference");
+    opening.onsuccess = () => {
+        const upgrade = indexedDB.open("holdfast:reference", 99);
+        upgrade.onblocked = () => {
+            document.getElementById("inspection").requestSubmit();
+            blocked();
+        };
+        upgrade.onupgradeneeded = () => upgrade.transaction.abort();
+        upgrade.onerror = (event) => event.preventDefault();
+        globalThis.letGo = () => opening.result.close();
+    };
+})"""
+
+
+def test_a_tap_while_the_queue_does_not_open_is_one_inspection(server, chromium):
+    """Python gives up and turns to the inbox, before the listener does so itself; both would be the same inspection."""
+    page = chromium(visited=True).open(server.url)
+    fill(page, Inspection(site="Lock 7"))
+    page.evaluate(BLOCKED)
+    expect_saved(page, "Lock 7")
+    page.evaluate("() => letGo()")
+    save(page, Inspection(site="Weir 2"))
+    wait_for_received(server, 2)
+    assert sorted(item["site"] for item in received(server)) == ["Lock 7", "Weir 2"]
 
 
 def test_a_double_tap_is_one_inspection_with_python_ready(server, chromium, camera):

@@ -42,7 +42,7 @@ FULL = """globalThis.caches && (() => {
         IDBObjectStore.prototype[name] = function (...given) {
             const request = write.apply(this, given);
             if (full && this.transaction.durability === "strict") {
-                Object.defineProperty(this.transaction, "error", { value: new DOMException("full", "QuotaExceededError") });
+                Object.defineProperty(this.transaction, "error", { value: new DOMException("full", "QuotaExceededError"), configurable: true });
                 request.addEventListener("success", () => this.transaction.abort());
             }
             return request;
@@ -62,7 +62,7 @@ NO_ROOM = """(() => {
     IDBObjectStore.prototype.put = function (...given) {
         const request = put.apply(this, given);
         if (noRoom && this.name === "attachments") {
-            Object.defineProperty(this.transaction, "error", { value: new DOMException("full", "QuotaExceededError") });
+            Object.defineProperty(this.transaction, "error", { value: new DOMException("full", "QuotaExceededError"), configurable: true });
             request.addEventListener("success", () => this.transaction.abort());
         }
         return request;
@@ -175,6 +175,26 @@ def test_a_full_device_gives_up_its_snapshot_before_it_refuses_a_save(server, ch
     assert page.evaluate("() => full") is None
     (item,) = wait_for_received(server, 1)
     assert len(item["photos"]) == 2
+
+
+@pytest.mark.parametrize("full", ["until the snapshot is gone", "for good"])
+def test_a_page_on_a_full_device_opens_all_the_same(server, chromium, full):
+    """Every write is refused from the first moment: the form is open, Python runs, and nothing speaks of a private window."""
+    device = chromium(visited=True)
+    every_write = FULL.replace("""this.transaction.durability === "strict\"""", "true")
+    device.context.add_init_script(every_write.replace("globalThis.full = null", f"globalThis.full = '{full}'"))
+    page = device.open(server.url)
+    assert page.evaluate("() => holdfast.python") == "ready"
+    expect(page.locator("#cannot-save")).to_be_hidden()
+    expect(page.locator("#site")).to_be_enabled()
+    fill(page, Inspection(site="Lock 7"))
+    submit(page)
+    if full == "for good":
+        expect(page.locator("#not-saved")).to_contain_text("Not saved: this device is out of space.", timeout=30_000)
+        page.evaluate("() => { full = null; }")
+        submit(page)
+    expect_saved(page, "Lock 7")
+    wait_for_received(server, 1)
 
 
 def test_a_device_without_any_room_says_so_and_keeps_the_form(server, chromium, camera):

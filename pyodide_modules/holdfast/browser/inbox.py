@@ -42,7 +42,7 @@ class BrowserInbox:
             "fields": entry.fields,
             "payload": entry.payload,
             "options": entry.options,
-            "source": "client",
+            "source": "python",
         }
         whole = js.JSON.parse(json.dumps(plain))
         whole.files = to_js([[field, handle] for field, _, _, _, handle in entry.files])

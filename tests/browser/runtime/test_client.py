@@ -1,5 +1,7 @@
 """static/holdfast.js: the client in a page with Python, in one whose Python fails, and in one without any."""
 
+from playwright.sync_api import expect
+
 PLAIN = """<!doctype html><html lang="en"><title>A page of somebody else's</title><link rel="icon" href="data:,">
 <script type="module" src="/holdfast.js"></script></html>"""
 ENQUEUE = """() => holdfast.enqueue("inspection.create",
@@ -46,6 +48,32 @@ def test_a_page_whose_python_cannot_start_still_saves_lists_and_exports(lone_pag
         {"field": "attachments", "name": "a.png", "type": "image/png", "size": 3, "data": "YWJj"}
     ]
     assert faults == []
+
+
+def test_a_page_whose_python_has_stopped_still_saves_lists_and_exports(lone_page):
+    """Ready once, dead now: the next call finds out, and from there on the page works as one without Python."""
+    page = lone_page(block="**/pyscript.js")
+    page.evaluate("() => holdfast.connect(() => Promise.reject(new Error('Pyodide already fatally failed.')))")
+    saved = page.evaluate(ENQUEUE)
+    assert page.evaluate("() => [holdfast.python, holdfast.pythonReason]") == [
+        "failed",
+        "Pyodide already fatally failed.",
+    ]
+    (row,) = page.evaluate("() => holdfast.jobs()")
+    assert row["id"] == saved["id"]
+    assert len(page.evaluate("() => holdfast.export()")["inbox"]) == 1
+
+
+def test_an_edit_that_python_does_not_take_is_no_new_inspection(lone_page):
+    """Python has stopped and nobody knows yet: the edit stays in the form, and the person is told that it is not saved."""
+    page = lone_page(block="**/pyscript.js")
+    page.evaluate("() => holdfast.connect(() => Promise.reject(new Error('Pyodide already fatally failed.')))")
+    page.fill("#site", "Lock 7")
+    page.evaluate(
+        "() => { const form = document.getElementById('inspection'); form.dataset.edits = 'x'; form.requestSubmit(); }"
+    )
+    expect(page.locator("#not-saved")).to_contain_text("Not saved: an edit needs the part of Holdfast")
+    assert page.evaluate("() => holdfastInbox.count()") == 0
 
 
 def test_a_method_that_nobody_can_answer_rejects_with_a_reason(lone_page):

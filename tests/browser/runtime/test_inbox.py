@@ -51,6 +51,59 @@ def test_other_content_under_a_known_id_is_kept_as_a_job_of_its_own(page):
     assert sites == ["Cellar", "other"]
 
 
+def test_what_two_parts_of_the_app_make_of_one_submission_is_saved_once(page):
+    """Python gives up a moment after the listener: the same id and key, raw fields from one, a payload from the other."""
+    for first, second in (("form", "python"), ("python", "form"), ("client", "python")):
+        saved, count = page.evaluate(
+            """async ([first, second]) => {
+              const before = await holdfastInbox.count();
+              const ids = {id: holdfastInbox.uuid(), key: holdfastInbox.uuid(), type: "inspection.create"};
+              const made = {
+                form: {fields: [["site", "Cellar"]]},
+                client: {payload: {site: "Cellar"}, files: [["attachments", new File(["a"], "a.png")]]},
+                python: {payload: {site: "Cellar"}, files: [["", new File(["a"], "a.png")]]},
+              };
+              const saved = [];
+              for (const source of [first, second]) saved.push(await holdfastInbox.append({...ids, ...made[source], source}));
+              return [saved, await holdfastInbox.count() - before];
+            }""",
+            [first, second],
+        )
+        assert saved[0] == saved[1]
+        assert count == 1
+
+
+def test_a_write_that_never_ends_is_told_and_its_repeat_is_the_same_entry(lone_page):
+    """After half a minute nobody waits any more; what was written late after all is not written twice."""
+    page = lone_page(
+        """(() => {
+          const {transaction} = IDBDatabase.prototype;
+          IDBDatabase.prototype.transaction = function (...args) {
+            const tx = transaction.apply(this, args);
+            if (globalThis.isSilent) Object.defineProperty(tx, "oncomplete", {set: () => {}});
+            return tx;
+          };
+          globalThis.isSilent = false;
+          const {setTimeout} = globalThis;
+          globalThis.setTimeout = (work, span, ...given) => setTimeout(work, isSilent && span === 30_000 ? 0 : span, ...given);
+        })()""",
+        block="**/pyscript.js",
+    )
+    told, count = page.evaluate(
+        f"""async () => {{
+          await holdfast.ready;
+          const entry = {{...{ENTRY}, id: holdfastInbox.uuid(), key: holdfastInbox.uuid()}};
+          globalThis.isSilent = true;
+          const told = await holdfastInbox.append(entry).then(() => null, ({{name, message}}) => [name, message]);
+          globalThis.isSilent = false;
+          await holdfastInbox.append(entry);
+          return [told, await holdfastInbox.count()];
+        }}"""
+    )
+    assert told == ["StorageError", "This browser's storage does not answer."]
+    assert count == 1
+
+
 def test_an_entry_belongs_to_the_account_of_the_session(page):
     """The account is read in the same transaction; nobody is the empty string."""
     accounts = page.evaluate(

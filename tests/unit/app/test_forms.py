@@ -205,3 +205,19 @@ def test_whatever_is_sent_is_answered_with_sentences(payload: Any):
     violations = FORM.violations(payload)
     assert all(v.message.endswith(".") and (v.pointer == "" or v.pointer.startswith("/")) for v in violations)
     assert len({v.pointer for v in violations}) == len(violations)
+
+
+@given(st.dictionaries(st.sampled_from([*GOOD, "notes", "checklist"]), json_values) | json_values)
+def test_whatever_a_client_has_enqueued_can_be_edited(payload: Any):
+    """The form shows what it can of a payload that breaks the rules, and complains of the rest at its save."""
+    fields = fields_of(payload)
+    assert all(isinstance(name, str) and isinstance(value, str) for name, value in fields)
+    FORM.violations(FORM.parse(fields))
+
+
+@pytest.mark.parametrize("checklist", [None, "abc", [1], [{}], [{"label": None}], [{"label": "a"}], {"a": 1}])
+def test_a_checklist_of_a_strange_shape_can_be_edited(checklist: Any):
+    """What it names is shown, unticked where it is not said to be fine."""
+    fields = fields_of({"site": "Lock 7", "checklist": checklist})
+    assert fields[0] == ("site", "Lock 7")
+    assert all(name == "checklist_items" for name, _ in fields[1:])
