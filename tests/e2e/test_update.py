@@ -8,11 +8,16 @@ from playwright.sync_api import expect
 
 from tests.support.browsers import wait_until_offline_capable, wait_until_ready
 from tests.support.inspections import Inspection, expect_delivered, fill, on_device, received, save, submit
+from tests.support.screens import entry, pill, turn_to
 
 pytestmark = pytest.mark.browser
 
 RUNTIME = re.compile(r"^/runtime/([0-9a-f]{16})/")
 CACHES = "() => caches.keys()"
+VERSION_OF_THE_WORKER = """async () => {
+    const { active } = await navigator.serviceWorker.ready;
+    return (await holdfast.ask(active, "version")).ok;
+}"""
 LOOK_FOR_UPDATE = "async () => { await (await holdfast.registration).update(); }"
 
 
@@ -77,6 +82,9 @@ def test_an_update_keeps_queue_and_draft_and_mixes_no_files(updating, server):
     old = page.evaluate("() => holdfast.build")
     queued = on_device(page)
     assert [job.site for job in queued] == ["Lock 1", "Lock 2"]
+    for tab in (page, other):
+        turn_to(tab, "Outbox")
+        expect(pill(entry(tab, "Lock 1"))).to_have_text("Paused")
     new_files, old_files = Files(page), Files(other)
     page.locator("#update").get_by_role("button", name="Update now").click()
     page.wait_for_function("(old) => globalThis.holdfast && holdfast.build !== old", arg=old, timeout=60_000)
@@ -87,23 +95,34 @@ def test_an_update_keeps_queue_and_draft_and_mixes_no_files(updating, server):
     expect(page.locator("#update")).to_be_hidden()
     assert new_files.builds == {new}
     assert other.evaluate("() => untouched")
+
+    # What runs is the new version's: script, words, worker; in the other tab it is the old one's.
+    for tab, version, words in ((page, "next", "Paused for now"), (other, None, "Paused")):
+        assert tab.evaluate("() => document.body.dataset.version ?? null") == version
+        expect(pill(entry(tab, "Lock 1"))).to_have_text(words)
+    assert page.evaluate(VERSION_OF_THE_WORKER) == "next"
     assert other.evaluate("() => holdfast.build") == old
 
     # The tab of A still works, and what it has not asked for so far it gets from A.
     status = "async (path) => (await fetch(path)).status"
     assert other.evaluate(status, f"/runtime/{old}/snapshot.js") == 200
     assert {f"holdfast-{old}", f"holdfast-{new}"} <= set(page.evaluate(CACHES))
+    turn_to(other, "New")
     save(other, Inspection(site="Lock 3"))
     assert old_files.builds == {old}
+    other.close()
 
+    # What the old version has saved the new one sends.
     page.evaluate("() => holdfast.call('resume', { type: 'inspection.create' })")
     expect_delivered(server, [*queued, on_device(page)[-1]])
+    turn_to(page, "New")
     submit(page)
     expect(page.locator("#saved")).to_contain_text("Half-typed")
     expect(page.locator("#count")).to_have_text("All received", timeout=30_000)
-    assert [item["site"] for item in received(server)] == ["Lock 1", "Lock 2", "Lock 3", "Half-typed"]
+    items = received(server)
+    assert [item["site"] for item in items] == ["Lock 1", "Lock 2", "Lock 3", "Half-typed"]
+    assert {item["notes"] for item in items} == {"Sent by the next version."}
 
-    other.close()
     page.reload()
     wait_until_ready(page)
     wait_until_offline_capable(page)

@@ -8,11 +8,10 @@ import pytest
 from playwright.sync_api import BrowserContext, Page
 
 from holdfast_server.build import build
+from tests.support.builds import NEXT, changed_app
 from tests.support.server import Server
 
 ROOT = Path(__file__).parents[3]
-SOURCES = ("app", "sw", "static", "pyodide_modules")
-LINKED = ("node_modules", ".cache")
 READY = "() => ['ready', 'failed'].includes(globalThis.holdfast?.python)"
 
 
@@ -50,16 +49,7 @@ def dist(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def next_dist(tmp_path_factory) -> Path:
     """A later version of the app."""
-    root = tmp_path_factory.mktemp("next")
-    for folder in SOURCES:
-        shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    for folder in LINKED:
-        (root / folder).symlink_to(ROOT / folder)
-    shutil.copy(ROOT / "pyproject.toml", root)
-    with (root / "static" / "app.css").open("a") as style:
-        style.write("\n/* the next version */\n")
-    build(root / "dist", root=root)
-    return root / "dist"
+    return changed_app(tmp_path_factory.mktemp("next"), NEXT)
 
 
 @pytest.fixture
