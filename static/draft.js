@@ -110,7 +110,10 @@ const forget = () => {
 };
 
 form.addEventListener("input", keepSoon);
-form.addEventListener("change", keepSoon);
+form.addEventListener("change", ({ target }) => {
+  keepSoon();
+  if (target === form) keep(); // a photo is ready, or an item gone: unlike words, a photo cannot be written down in a hurry
+});
 
 /** What is not stored yet is written down before anything else can happen, then stored if there is time. */
 const hurry = () => {

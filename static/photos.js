@@ -140,8 +140,8 @@ globalThis.holdfastPhotos = (() => {
         held.push(photo);
         awaited -= 1;
         show();
+        changed(); // each for itself: what is ready is kept, though the tab dies before the next one is
       }
-      if (taken.length) changed();
     });
   };
 

@@ -20,6 +20,7 @@ from tests.support.inspections import (
 )
 from tests.support.photos import CAMERA, photo, size_of
 from tests.support.screens import entry, line, pill, turn_to
+from tests.support.waiting import until_page
 
 pytestmark = pytest.mark.browser
 
@@ -27,6 +28,15 @@ HELD_PICTURES = """() => {
     const go = new Promise((resolve) => (globalThis.letGo = resolve));
     const decode = createImageBitmap;
     globalThis.createImageBitmap = (...picture) => go.then(() => decode(...picture));
+}"""
+SECOND_NEVER_READY = """() => {
+    const make = createImageBitmap;
+    let made = 0;
+    globalThis.createImageBitmap = (...given) => (++made > 1 ? new Promise(() => {}) : make(...given));
+}"""
+DRAFTED_PHOTOS = """async (count) => {
+    const drafts = (await holdfastInbox.keys()).filter((key) => key.startsWith("draft:"));
+    return (await Promise.all(drafts.map((key) => holdfastInbox.get(key)))).some(({ files }) => files.length === count);
 }"""
 KEPT = re.compile(r"^Draft kept \d\d:\d\d\.$")
 RECEIVED = re.compile(r"^Received \d\d:\d\d$")
@@ -41,11 +51,12 @@ def expect_typed(page, inspection):
     expect(page.locator("#previews li")).to_have_count(len(inspection.photos))
 
 
-def test_a_draft_outlives_reload_and_crash_with_its_photos(server, chromium, camera):
+@pytest.mark.parametrize("engine", ["chromium", "firefox"])
+def test_a_draft_outlives_reload_and_crash_with_its_photos(server, browsers, engine, camera):
     """Half-typed, with two photos and an item of one's own: it is there after a reload and after a killed browser, and
-    what is saved from it is what was typed.
+    what is saved from it is what was typed. The next form has nothing of it, however the browser fills in forms itself.
     """
-    device = chromium(visited=True)
+    device = browsers[engine](visited=True)
     page = device.open(server.url)
     typed = Inspection(
         site="Lock 7", severity="high", notes="Water.", ticked=("Access is safe",), photos=(camera(1), camera(2))
@@ -55,7 +66,7 @@ def test_a_draft_outlives_reload_and_crash_with_its_photos(server, chromium, cam
     page.keyboard.type("Handrail is firm")
     page.locator('#checks li:last-child input[type="checkbox"]').check()
     expect(page.locator("#draft")).to_have_text(KEPT)
-    page.wait_for_function("async () => (await holdfastInbox.keys()).some((key) => key.startsWith('draft:'))")
+    until_page(page, DRAFTED_PHOTOS, "a draft with two photos", arg=2)
     page.reload()
     wait_until_ready(page)
     expect_typed(page, typed)
@@ -70,6 +81,20 @@ def test_a_draft_outlives_reload_and_crash_with_its_photos(server, chromium, cam
     page.reload()
     wait_until_ready(page)
     expect(page.locator("#site")).to_have_value("")
+    expect(page.locator("#notes")).to_have_value("")
+    expect(page.locator("[name=checklist]:checked, [name=severity]:checked")).to_have_count(0)
+
+
+def test_a_photo_that_is_ready_is_kept_while_the_next_one_is_prepared(server, chromium, camera):
+    """Two photos are taken, the second never gets ready, and the browser is killed: the first is in the draft."""
+    device = chromium(visited=True)
+    page = device.open(server.url)
+    page.evaluate(SECOND_NEVER_READY)
+    page.locator("#photos").set_input_files([camera(1), camera(2)])
+    until_page(page, DRAFTED_PHOTOS, "a draft with one photo", arg=1)
+    device.kill()
+    page = device.start().open(server.url)
+    expect(page.locator("#previews img")).to_have_attribute("alt", re.compile(r"^Photo 1: photo-1\."))
 
 
 def test_each_tab_keeps_a_draft_of_its_own(server, chromium):
