@@ -15,6 +15,7 @@
  */
 import { arrival, isOf, onDevice } from "./arrival.js";
 import { blank, clear, content, edited, form, isEmpty, minus, put } from "./form.js";
+import { hold } from "./holding.js";
 import * as leaving from "./leaving.js";
 
 const TYPE = "inspection.create";
@@ -203,13 +204,17 @@ form.addEventListener("holdfast:sending", (event) => {
   const { submission, ...saved } = /** @type {CustomEvent} */ (event).detail;
   typed = true;
   sent = false; // what is typed from here on comes after this job
-  sending = [...sending.filter(({ id }) => id !== submission), { ...saved, id: submission, typed: true }];
+  const tapped = { ...saved, id: submission, edits: form.dataset.edits, title: edited(), typed: true };
+  sending = [...sending.filter(({ id }) => id !== submission), tapped];
   keep();
 });
-for (const event of ["holdfast:refused", "holdfast:unsaved"])
+for (const event of ["holdfast:refused", "holdfast:unsaved", "app:not-saved"])
   form.addEventListener(event, (told) => {
     const { submission } = /** @type {CustomEvent} */ (told).detail;
+    const isKept = form.dataset.jobId === submission || aside.some(({ id }) => id === submission);
+    if (!isKept) aside.push(...sending.filter(({ id }) => id === submission)); // given up before it was refused
     sending = sending.filter(({ id }) => id !== submission);
+    showAside();
     keep();
   });
 // The listener is missing: the browser posts the form and leaves.
@@ -242,14 +247,6 @@ form.addEventListener("app:wipe", () => {
 });
 
 // ── a draft of before ────────────────────────────────────────────────────────────────────────────────────────────────
-
-/** Whether this tab has the draft of that name to itself, from here on until it is closed. */
-const hold = (/** @type {string} */ draft, /** @type {LockOptions} */ options) =>
-  new Promise((resolve) => {
-    if (!navigator.locks) return resolve(true);
-    const held = (/** @type {Lock | null} */ lock) => (resolve(lock !== null), lock && new Promise(() => {}));
-    navigator.locks.request(draft, options, held).catch(() => resolve(false));
-  });
 
 /** What is known under that name. @returns {Promise<Kept | undefined>} */
 const keptAs = async (/** @type {string} */ draft) => leaving.newest(await inbox.get(draft), draft, form.dataset.account);
@@ -349,7 +346,6 @@ const begin = async () => {
   await keep();
   // A form's own POST was taken and brought us back here: that draft is done with, and what waited for it is next.
   arrival.then((came) => came && kept && isOf(came, kept) && settle({ submission: kept.id, ...kept }));
-  if (!navigator.locks) return;
   // Nobody else brings back what tabs that are gone have left, nor what this one had, should its page of before be slow to go.
   const others = draft === before ? leaving.names() : await left();
   for (const other of others) if (other !== draft && (await hold(other, { ifAvailable: true }))) await takeIn(other, theirs);

@@ -72,17 +72,26 @@ class InspectionFormView:
         event.stopImmediatePropagation()
         submission = dom.data(self._element, "job-id") or ""
         if submission not in self._saving:
-            self._saving[submission] = asyncio.ensure_future(self._save_edit(submission, edited, *self._content()))
+            key = dom.data(self._element, "job-key")
+            fields, files = self._content()
+            under_way = {"submission": submission, "key": key, "fields": fields, "files": files}
+            dom.tell(self._element, "holdfast:sending", under_way)
+            self._saving[submission] = asyncio.ensure_future(self._save_edit(submission, key, edited, fields, files))
 
     async def _save_edit(
-        self, submission: str, job_id: str, fields: list[tuple[str, str]], files: list[tuple[str, Any]]
+        self, submission: str, key: str | None, job_id: str, fields: list[tuple[str, str]], files: list[tuple[str, Any]]
     ) -> None:
         payload = INSPECTION.parse(fields)
         try:
-            accepted = await self._outbox.edit(job_id, payload, attachments=from_js(files))
+            accepted = await self._outbox.edit(
+                job_id, payload, attachments=from_js(files), id=submission or None, key=key
+            )
         except HoldfastError as error:
+            dom.tell(self._element, "app:not-saved", {"submission": submission})
             if self._is_still(submission):
                 self._not_saved(error)
+            else:
+                self._say(f"Not saved: “{payload.get('site', '')}”. {why_not(error)} It comes back after this one.")
         else:
             said = {"id": accepted.id, "key": accepted.key, "title": payload.get("site", "")}
             dom.tell(

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.support.accessibility import findings
-from tests.support.browsers import HELD_PYTHON, forget_script, wait_until_ready
+from tests.support.browsers import ELSEWHERE, HELD_PYTHON, RESOLVE_ELSEWHERE, forget_script, wait_until_ready
 from tests.support.inspections import (
     Inspection,
     expect_saved,
@@ -73,6 +73,15 @@ STORES_NOTHING = """() => {
     const set = holdfastInbox.set;
     holdfastInbox.set = (key, ...rest) =>
         key.startsWith("draft:") ? Promise.reject(new Error("no")) : set(key, ...rest);
+}"""
+NOTHING_AFTER_THE_TAP = """() => {
+    const set = holdfastInbox.set;
+    let over = false;
+    holdfastInbox.set = async (key, value) => {
+        if (over && key.startsWith("draft:")) throw new Error("no");
+        await set(key, value);
+        over ||= value?.sending?.length > 0;
+    };
 }"""
 WRITTEN_DOWN = "() => Object.keys(localStorage).filter((name) => name.startsWith('draft:')).length"
 NO_DRAFT = "async () => !(await holdfastInbox.keys()).some((key) => key.startsWith('draft:'))"
@@ -378,7 +387,9 @@ def test_two_saves_of_one_form_are_two_jobs_though_the_tab_dies_before_it_hears_
 
 
 def test_an_edit_refused_late_leaves_another_edit_alone(relay, chromium):
-    """An edit is saved and given up before it is refused: the one that is in the form by then still takes its old one's place."""
+    """An edit is saved and given up before it is refused: the one that is in the form by then still takes its old one's place,
+    and what was refused comes back after it.
+    """
     device = chromium(visited=True)
     page = device.open(relay.url)
     first, second = refused(relay, page, "Lock 1", "Lock 2")
@@ -394,13 +405,34 @@ def test_an_edit_refused_late_leaves_another_edit_alone(relay, chromium):
     page.get_by_role("button", name="Stop editing").click()
     expect(page.locator("#editing")).to_contain_text("Editing “Lock 2”.")
     other.evaluate("() => letGo()")
-    page.evaluate("() => holdfast.jobs()")
-    expect(page.locator("#editing")).to_be_visible()
+    expect(page.locator("#not-saved")).to_contain_text("Not saved: “Lock 1”.")
+    expect(page.locator("#aside")).to_be_visible()
+    expect(page.locator("#editing")).to_contain_text("Editing “Lock 2”.")
     submit(page)
     expect_saved(page, "Lock 2")
     (item,) = wait_for_received(relay.server, 1)
     assert (item["site"], item["notes"]) == ("Lock 2", "Two")
     assert {job.id: job.state for job in on_device(page)}[old["Lock 2"]] == "cancelled"
+    expect(page.locator("#site")).to_have_value("Lock 1")
+    expect(page.locator("#notes")).to_have_value("One")
+
+
+def test_an_edit_that_was_saved_does_not_come_back_though_its_tab_never_heard_of_it(relay, chromium):
+    """The edit is stored and received, and the browser is killed before the draft could go: it is no edit any more."""
+    device = chromium(visited=True)
+    page = device.open(relay.url)
+    [row] = refused(relay, page, "Lokc 7")
+    edit(page, row)
+    page.locator("#site").fill("Lock 7")
+    page.evaluate(NOTHING_AFTER_THE_TAP)
+    submit(page)
+    wait_for_received(relay.server, 1)
+    expect_saved(page, "Lock 7")
+    device.kill()
+    page = device.start().open(relay.url)
+    until_page(page, NO_DRAFT, "no draft")
+    expect(page.locator("#editing")).to_be_hidden()
+    expect(page.locator("#site")).to_have_value("")
 
 
 def test_an_edit_saved_before_its_photos_are_there_waits_for_them(relay, chromium, camera):
@@ -460,6 +492,26 @@ def test_the_drafts_of_all_tabs_that_are_gone_come_back_one_after_the_other(serv
     expect(page.locator("#site")).to_have_value("")
     expect(page.locator("#aside")).to_be_hidden()
     assert [item["site"] for item in wait_for_received(server, 3)] == list(reversed(sites))
+
+
+def test_each_of_two_tabs_has_its_draft_where_browsers_have_no_locks(server, chromium):
+    """Plain http to another host name: what is saved in one tab is not the other's draft, which outlives a killed browser."""
+    device = chromium(*RESOLVE_ELSEWHERE)
+    url = f"http://{ELSEWHERE}:{server.port}"
+    one = device.open(url, ready=False)
+    assert one.evaluate("() => 'locks' in navigator") is False
+    one.locator("#site").fill("Lock 7")
+    expect_draft(one, "Lock 7")
+    other = device.open(url, ready=False)
+    other.wait_for_function("() => sessionStorage.getItem('holdfast-draft')")
+    save(other, Inspection(site="Weir 2"))
+    one.locator("#notes").fill("Water.")
+    until_page(one, f"async () => JSON.stringify(await ({READ_DRAFTS})()).includes('Water.')", "a draft with notes")
+    device.kill()
+    page = device.start().open(url, ready=False)
+    expect(page.locator("#site")).to_have_value("Lock 7")
+    expect(page.locator("#notes")).to_have_value("Water.")
+    expect(page.locator("#aside")).to_be_hidden()
 
 
 def test_a_draft_whose_tab_is_loaded_anew_before_it_is_let_go_comes_back_once_it_is(server, chromium):
