@@ -20,6 +20,8 @@ const ANSWER_MS = 7000;
 /** How long Python may take over a save before the inbox takes it, so that both stay within 10 s. */
 const SAVE_MS = 5000;
 const SYNC_MS = 1000;
+/** Timers of a browser wait no longer: a longer time would end at once. */
+const LONGEST_MS = 2 ** 31 - 1;
 const NOBODY_ANSWERS = ["UnavailableError", "WaitTimeoutError"];
 const UPDATE_LOOK_MS = 3_600_000;
 const inbox = globalThis.holdfastInbox;
@@ -50,6 +52,37 @@ const secretIn = (/** @type {any} */ value, /** @type {string[]} */ secrets) => 
 /** A full device still shows, exports and sends what it has; a save that finds no room says so itself. */
 const fullIsReady = (/** @type {Error} */ error) => {
   if (!(error instanceof inbox.StorageFullError)) throw error;
+};
+
+/** What `enqueue` takes beside attachments; `Outbox.enqueue` has the same. */
+const OPTIONS = ["id", "key", "lane", "priority", "delay_ms", "ttl_ms"];
+const JSON_KINDS = ["Object", "Array", "String", "Boolean", "Null", "Undefined"].map((kind) => `[object ${kind}]`);
+
+const wrong = (/** @type {string} */ message) => new HoldfastError({ name: "InvalidOptionError", message });
+
+/** The same value as JSON keeps it. What JSON would change or leave out without a word is refused, as by Python. @returns {any} */
+const asJson = (/** @type {string} */ what, /** @type {any} */ value) => {
+  const check = (/** @type {string} */ name, /** @type {any} */ inner) => {
+    const kind = Object.prototype.toString.call(inner);
+    if (typeof inner === "number" ? Number.isFinite(inner) : JSON_KINDS.includes(kind)) return inner;
+    const shown = typeof inner === "number" ? inner : kind;
+    throw wrong(`${what}: ${name ? `'${name}'` : "it"} is ${shown}, which JSON does not have. Files go into attachments.`);
+  };
+  let text;
+  try {
+    text = JSON.stringify(value, check);
+  } catch (error) {
+    throw error instanceof HoldfastError ? error : wrong(`${what} takes what JSON has: ${error.message}`);
+  }
+  if (text === undefined) throw wrong(`${what} is missing.`);
+  return JSON.parse(text);
+};
+
+/** Files as in the inbox: their field and the blob. @returns {[string, Blob][]} */
+const asFiles = (/** @type {any} */ attachments) => {
+  const files = Array.isArray(attachments) || attachments instanceof FileList ? [...attachments] : [attachments];
+  if (!files.every((file) => file instanceof Blob)) throw wrong("attachments takes a list of File or Blob.");
+  return files.map((file) => ["attachments", file]);
 };
 
 const unavailable = (/** @type {string} */ message) => new HoldfastError({ name: "UnavailableError", message });
@@ -143,8 +176,9 @@ class Holdfast extends EventTarget {
    * @param {string} method @param {Record<string, any>} params @param {[string, Blob][]} files field and file, as in the inbox @returns {Promise<any>}
    */
   async call(method, params = {}, files = [], limit = params.timeout_ms ?? LIMIT_MS) {
-    const told = "timeout_ms" in params ? { ...params, timeout_ms: Math.max(0, limit - 250) } : params;
-    const message = { holdfast: 1, method, params: told };
+    if (!(limit >= 0 && limit <= LONGEST_MS)) throw wrong(`${method}: timeout_ms takes 0 to ${LONGEST_MS}; not ${String(limit)}.`);
+    const told = "timeout_ms" in params ? { ...params, timeout_ms: Math.floor(Math.max(0, limit - 250)) } : params;
+    const message = { holdfast: 1, method, params: asJson(method, told) };
     const reply = await within(limit, this.#send(message, files), () =>
       new HoldfastError({ name: "WaitTimeoutError", message: `${method}: no answer within ${limit} ms; it may still be done.` }));
     if (reply.error) throw new HoldfastError(reply.error);
@@ -157,17 +191,19 @@ class Holdfast extends EventTarget {
    * @returns {Promise<{id: string, key: string}>}
    */
   async enqueue(type, payload, { attachments = [], ...options } = {}) {
-    const files = attachments.map((/** @type {Blob} */ file) => ["attachments", file]);
-    const { id = inbox.uuid(), key = inbox.uuid() } = options;
+    const files = asFiles(attachments);
+    const { id: givenId, key: givenKey, ...rest } = asJson("options", options);
+    const unknown = Object.keys(rest).find((name) => !OPTIONS.includes(name));
+    if (unknown !== undefined) throw wrong(`There is no option '${unknown}'; there are ${OPTIONS.join(", ")}, attachments.`);
+    const plain = asJson("payload", payload);
+    const [id, key] = [givenId ?? inbox.uuid(), givenKey ?? inbox.uuid()];
     if (this.#state === "ready") {
       try {
-        return await this.call("enqueue", { type, payload, options: { ...options, id, key } }, files, SAVE_MS);
+        return await this.call("enqueue", { type, payload: plain, options: { ...rest, id, key } }, files, SAVE_MS);
       } catch (error) {
         if (!/Storage|Unavailable|Timeout/.test(error.name)) throw error; // refused by its rules, and so by the inbox
       }
     }
-    const { id: _id, key: _key, ...rest } = options;
-    const plain = JSON.parse(JSON.stringify(payload));
     const secret = secretIn(plain, inbox.secrets[type] ?? []);
     if (secret !== undefined)
       throw new HoldfastError({ name: "SecretError", message: `The field '${secret}' is a secret and is never stored. Leave it out.` });
@@ -226,8 +262,8 @@ class Holdfast extends EventTarget {
   }
 
   /** Replace a job by a corrected one in its place; without `attachments` it keeps those it has. */
-  edit(/** @type {string} */ id, /** @type {object} */ payload, { attachments = /** @type {Blob[] | null} */ (null) } = {}) {
-    const files = (attachments ?? []).map((file) => ["attachments", file]);
+  async edit(/** @type {string} */ id, /** @type {object} */ payload, { attachments = /** @type {Blob[] | null} */ (null) } = {}) {
+    const files = asFiles(attachments ?? []);
     return this.call("edit", { id, payload, keep_attachments: attachments === null }, files);
   }
 

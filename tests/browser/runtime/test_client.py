@@ -1,5 +1,6 @@
 """static/holdfast.js: the client in a page with Python, in one whose Python fails, and in one without any."""
 
+import pytest
 from playwright.sync_api import expect
 
 PLAIN = """<!doctype html><html lang="en"><title>A page of somebody else's</title><link rel="icon" href="data:,">
@@ -110,6 +111,62 @@ def test_a_secret_is_refused_without_python_too(lone_page):
     assert told[:2] == ["SecretError", "secret"]
     assert "'Authorization'" in told[2]
     assert told[3] == 0
+
+
+WRONG = {
+    "{}, {delay: 5000}": "delay",
+    "{}, {ttl_ms: NaN}": "ttl_ms",
+    "{a: NaN}": "'a' is NaN",
+    "{a: [{b: -Infinity}]}": "'b' is -Infinity",
+    "{photo: new File(['abc'], 'a.png')}": "'photo' is [object File]",
+    "{a: 1n}": "BigInt",
+    "(() => { const a = {}; a.a = a; return a; })()": "payload",
+    "undefined": "payload",
+    "{}, {attachments: ['a.png']}": "attachments",
+    "{}, {attachments: null}": "attachments",
+}
+
+
+@pytest.mark.parametrize("has_python", [True, False])
+def test_what_would_be_dropped_or_changed_is_refused_with_and_without_python(open_page, lone_page, has_python):
+    """An option that nobody knows, a number that JSON does not have, a file in the payload: refused by name, nothing stored."""
+    page = open_page() if has_python else lone_page(block="**/pyscript.js")
+    for given, named in WRONG.items():
+        told = page.evaluate(
+            f"""() => holdfast.enqueue('inspection.create', {given})
+              .then(() => null, ({{name, code, message}}) => [name, code, message])"""
+        )
+        assert told is not None, given
+        assert told[:2] == ["InvalidOptionError", "invalid_option"], (given, told)
+        assert named in told[2], (given, told)
+    assert page.evaluate("() => holdfastInbox.count()") == 0
+    if has_python:
+        assert page.evaluate("() => holdfast.jobs()") == []
+
+
+def test_what_json_keeps_is_saved_as_it_is(lone_page):
+    """A date becomes its text, what is undefined is not there; a list of files may be that of an input."""
+    page = lone_page(block="**/pyscript.js")
+    saved = page.evaluate(
+        """async () => {
+          const files = new DataTransfer();
+          files.items.add(new File(["abc"], "a.png", {type: "image/png"}));
+          const payload = {site: "Cellar", at: new Date(0), gone: undefined, none: null, list: [1.5, true]};
+          const {id} = await holdfast.enqueue("inspection.create", payload, {attachments: files.files, lane: undefined, priority: 7});
+          const [entry] = await holdfastInbox.list();
+          return [entry.id === id, entry.payload, entry.options, entry.files.length];
+        }"""
+    )
+    payload = {"site": "Cellar", "at": "1970-01-01T00:00:00.000Z", "none": None, "list": [1.5, True]}
+    assert saved == [True, payload, {"priority": 7}, 1]
+
+
+def test_a_time_that_no_timer_can_wait_is_refused(lone_page):
+    """It would be over at once."""
+    page = lone_page(block="**/pyscript.js")
+    for given in ("NaN", "Infinity", "-1", "2 ** 40", "'long'"):
+        name = page.evaluate(f"() => holdfast.wait('x', {{timeout_ms: {given}}}).then(() => null, ({{name}}) => name)")
+        assert name == "InvalidOptionError", given
 
 
 def test_a_page_without_python_is_answered_by_the_worker(context, open_page, server):
