@@ -90,7 +90,8 @@ def described(
         shown = replace(shown, pill="Retrying now")
     known = _Facts(row, now_ms, zone, goes_after, sent)
     actions = tuple(action for action in shown.actions if action is not Action.EDIT or not may_have_arrived(row))
-    return replace(shown, pill=_fill(shown.pill, known), line=_fill(shown.line, known), actions=actions)
+    line = f"{_fill(shown.line, known)} {known.end()}".strip()
+    return replace(shown, pill=_fill(shown.pill, known), line=line, actions=actions)
 
 
 def may_have_arrived(row: Row) -> bool:
@@ -137,8 +138,17 @@ class _Facts:
         return moment(self._row.get("expires_at") or self._row["updated_at"], self._now, self._zone)
 
     def cancelled(self) -> str:
-        at, now = local(self._row["updated_at"], self._zone), local(self._now, self._zone)
-        when = moment(self._row["updated_at"], self._now, self._zone)
+        return self._when(self._row["updated_at"])
+
+    def end(self) -> str:
+        """The warning of an app that does not keep failures for ever; empty if there is none."""
+        at = self._row.get("prunes_at")
+        warning = "Unless you act on it, it is deleted from this device {when}. An export keeps it."
+        return "" if at is None else warning.format(when=self._when(at))
+
+    def _when(self, at_ms: int) -> str:
+        at, now = local(at_ms, self._zone), local(self._now, self._zone)
+        when = moment(at_ms, self._now, self._zone)
         return f"at {when}" if at.date() == now.date() else f"on {when}"
 
     def max(self) -> int:

@@ -6,7 +6,8 @@
  * Events: `change` {ids} · `progress` {kind: "precache", done, total} or {kind: "progress", id, sent, total} · `python`
  * {state} · `update` {} when a new version waits · `warning` {id, key_lifetime_ms} for a job worth sending for longer than
  * the server keeps its key · `storage` {nearly_full, usage, quota} in bytes, when the next submission may find no room and when it
- * has room again · `stalled` {stalled, since} when nothing known holds back a job that has not moved for ten minutes, and when it moves.
+ * has room again · `stalled` {stalled, since} when nothing known holds back a job that has not moved for ten minutes, and when it
+ * moves · `about_to_prune` {ids} a day before failures are deleted, where the app has asked for that; `prunes_at` in their rows.
  */
 import config from "./config.js";
 import { ExportFile } from "./export.js";
@@ -465,7 +466,7 @@ class Holdfast extends EventTarget {
       if (data.kind === "change") this.#tell("change", { ids: data.ids });
       else if (data.kind === "inbox") this.#tell("change", { ids: [data.id] });
       else if (data.kind === "outlives_key") this.#warn(data);
-      else if (data.kind === "storage" || data.kind === "stalled") this.#tell(data.kind, data);
+      else if (["storage", "stalled", "about_to_prune"].includes(data.kind)) this.#tell(data.kind, data);
       else if (data.kind === "precache" || data.kind === "progress") this.#tell("progress", data);
     };
     navigator.serviceWorker?.addEventListener("message", ({ data, ports: [port] }) => {

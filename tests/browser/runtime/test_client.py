@@ -189,3 +189,15 @@ def test_every_tab_hears_of_a_change(open_page):
     )
     saved = here.evaluate(ENQUEUE)
     there.wait_for_function("(id) => heard.includes(id)", arg=saved["id"])
+
+
+def test_a_page_hears_that_failures_will_be_deleted(lone_page):
+    """Whoever finds it out tells every tab: the event has the ids of the jobs."""
+    page = lone_page(block="**/pyscript.js")
+    ids = page.evaluate(
+        """() => new Promise((resolve) => {
+          holdfast.addEventListener("about_to_prune", ({detail}) => resolve(detail.ids));
+          new BroadcastChannel(holdfastInbox.channel).postMessage({kind: "about_to_prune", ids: ["a", "b"]});
+        })"""
+    )
+    assert ids == ["a", "b"]

@@ -10,7 +10,7 @@ import pytest
 from app import sentences
 from app.words import BECAUSE, ENDS, IN_THE_WAY, LABELS, WAITS, Action, look
 from holdfast.errors import ActionRefusedError, JobNotFoundError, Obstacle
-from holdfast.lifecycle import REASONS, REASONS_OF, STATES, Reason, State
+from holdfast.lifecycle import REASONS, REASONS_OF, REDRIVABLE, STATES, Reason, State
 
 NOW = int(datetime(2026, 11, 21, 14, 35, 40, tzinfo=UTC).timestamp() * 1_000)
 MINUTE = 60_000
@@ -38,6 +38,15 @@ def test_every_state_and_reason_has_whole_words(state: State, reason: Reason | N
     assert not re.search(r"[{}]|None", look_of_it.pill + look_of_it.line)
     assert look_of_it.line == "" or look_of_it.line.endswith(".")
     assert look_of_it.icon
+
+
+@pytest.mark.parametrize(("state", "reason"), [each for each in EVERY if each[0] in REDRIVABLE])
+def test_a_row_says_when_it_will_be_deleted(state: State, reason: Reason):
+    """Where an app does not keep failures for ever: the day, the time, and what to do, after all else there is to say."""
+    kept, ends = (shown(job(state, reason, prunes_at=at)).line for at in (None, NOW + 24 * 60 * MINUTE))
+    assert ends == f"{kept} Unless you act on it, it is deleted from this device on 22 Nov 14:35. An export keeps it."
+    today = shown(job(state, reason, prunes_at=NOW + MINUTE)).line
+    assert today.endswith("is deleted from this device at 14:36. An export keeps it.")
 
 
 def test_the_table_is_neither_short_of_a_reason_nor_knows_one_too_many():
