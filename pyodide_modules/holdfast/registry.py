@@ -73,7 +73,7 @@ class Registry:
             backoff: how the waits between them grow.
             summary: fields of the payload that lists show.
             files_field: the part name of attachments that name none of their own.
-            probe: the path of the flags document of its server.
+            probe: the path of the flags document of its server. Nothing is sent to a server that has none (docs/elsewhere.md).
             halt: a job that ends without success keeps its place and holds its lane until a person decides.
             durability: "relaxed" for many cheap jobs, such as analytics events; never told to anybody as saved.
             batch: let jobs that wait together share a request to `/api/batch` of their server: True, or how many at most.
