@@ -210,8 +210,13 @@ class Device:
         self.asked_at = self.loop.now
         self.owed = True
 
+    def ended_in_outage(self, begun: int) -> None:
+        """A request that had left before the outage has come to nothing: whoever sent it looks at the server."""
+        if self.outage_at is not None and begun < self.outage_at:
+            self.owed = True
+
     def probed_in_outage(self) -> None:
-        """A look at a server that is not there: two a minute, unless somebody has asked for one."""
+        """A look at a server that is not there: two a minute, and one that somebody has asked for or a request has left over."""
         now = self.loop.now
         if self.outage_at is None or now - self.outage_at < 60_000 or now - self.asked_at < ASKED_MS:
             return

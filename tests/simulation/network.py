@@ -46,6 +46,7 @@ class SimTransport:
 
     async def _send(self, request: Request, progress: Callable[[int, int], None], claims: list[Claim]) -> Answer:
         device, weather, chance = self.device, self.device.weather, self.device.chance
+        begun = device.loop.now
         await device.pause(self.context)
         answered: asyncio.Future[Answer] = device.loop.create_future()
         size = sum(part.size for part in request.parts)
@@ -64,6 +65,7 @@ class SimTransport:
         await asyncio.wait((answered, timer), return_when=asyncio.FIRST_COMPLETED)
         await device.pause(self.context)
         answer = answered.result() if answered.done() else Answer(failure="timeout")
+        device.ended_in_outage(begun)
         said = _said_of_each(answer, len(claims)) if items_of(request) else [_said(answer)]
         device.laws.sent |= dict(zip(claims, said, strict=True))
         return answer
