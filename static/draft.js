@@ -217,8 +217,23 @@ for (const event of ["holdfast:refused", "holdfast:unsaved", "app:not-saved"])
     showAside();
     keep();
   });
-// The listener is missing: the browser posts the form and leaves.
-addEventListener("submit", (event) => event.target === form && !event.defaultPrevented && keep());
+/** The listener is missing: the browser posts the form, and leaves. */
+let posts = false;
+
+addEventListener("submit", (event) => {
+  if (event.target !== form || event.defaultPrevented) return;
+  own({});
+  const { jobId: id, jobKey: key } = form.dataset;
+  sending = [...sending.filter((draft) => draft.id !== id), { ...content(), id, key, typed: true }];
+  keep();
+  posts = true;
+});
+form.addEventListener("formdata", ({ formData }) => {
+  if (!posts) return; // somebody just looks at what is in it
+  posts = false;
+  formData.append("holdfast-id", form.dataset.jobId ?? "");
+  formData.append("holdfast-key", form.dataset.jobKey ?? "");
+});
 
 // Python hands a job over for editing in this way; what is in the form waits until that is done.
 form.addEventListener("app:fill", (event) => {

@@ -277,6 +277,23 @@ def test_without_its_listener_the_forms_own_post_is_taken_by_the_worker(relay, e
     assert all(seen.path != "/submit" for seen in relay.seen)
 
 
+def test_what_the_worker_took_of_a_form_does_not_come_back_though_its_tab_died(relay, chromium):
+    """The worker has saved the form's own post, and the browser is killed before the page it leads to could look: once is enough."""
+    device = chromium(visited=True)
+    page = device.open(relay.url)
+    forget_script(page, "shim.js")
+    relay.missing("GET", "/shim.js")
+    page = device.open(relay.url)
+    fill(page, Inspection(site="Lock 7", notes="Water.\nRust."))
+    page.context.add_init_script("if (location.search.includes('saved=')) stop();")
+    save_button(page).click()
+    wait_for_received(relay.server, 1, seconds=90)
+    device.kill()
+    page = device.start().open(relay.url)
+    expect_no_draft(page)
+    assert len(received(relay.server)) == 1
+
+
 def test_without_its_listener_and_without_a_network_the_worker_still_saves(relay, chromium):
     """The same with the server gone: the worker saves it, and Python takes it in."""
     device = chromium(visited=True)
