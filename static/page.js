@@ -197,8 +197,12 @@ const placeRow = (/** @type {HTMLElement} */ list, /** @type {any} */ entry, /**
 
 const refresh = async () => {
   if (holdfast.python === "ready") return;
-  const [all, account = ""] = await Promise.all([inbox.list(), inbox.get("account")]).catch(() => [null, ""]);
+  const [all, account = ""] = await Promise.all([inbox.list(), inbox.get("account")]).catch(() => [null, form.dataset.account]);
   if (/** @type {string} */ (holdfast.python) === "ready") return; // it became so while the inbox was read
+  if (form.dataset.account && form.dataset.account !== account) {
+    form.dispatchEvent(new Event("app:wipe", { bubbles: true })); // who typed in it has signed out in another tab
+    form.dataset.account = account;
+  }
   if (!all) return; // what cannot be read is not shown as empty; that nothing can be saved here is said by its own banner
   const entries = all.filter((/** @type {any} */ entry) => entry.account === account).reverse();
   const lists = [["list", byId("list")], ["outbox", byId("group-way").querySelector("ul")]];

@@ -126,6 +126,21 @@ def test_the_jobs_of_one_account_wait_while_another_is_signed_in(server, page):
     assert not {"Jon 1", "Jon 2"} & shown(page)
 
 
+def test_a_tab_whose_python_failed_lets_go_of_the_draft_of_who_signs_out_in_another(server, page):
+    """What mara typed is neither shown nor kept there any longer."""
+    sign_in(page, "mara")
+    other = page.context.new_page()
+    other.add_init_script("delete globalThis.WebAssembly")
+    other.goto(server.url)
+    other.wait_for_function("() => globalThis.holdfast?.python === 'failed'")
+    other.locator("#site").fill("Half of it")
+    expect(other.locator("#draft")).to_contain_text("Draft kept", timeout=PATIENCE_MS)
+    sign_out(page)
+    expect(other.locator("#site")).to_have_value("", timeout=PATIENCE_MS)
+    drafts = "async () => !(await holdfastInbox.keys()).some((key) => key.startsWith('draft:'))"
+    until(lambda: other.evaluate(drafts), "no draft")
+
+
 def test_signing_out_wipes_drafts_and_what_was_received_and_refuses_to_wipe_what_is_unsent(server, page, camera):
     """Without a network, in two tabs: the screen says what goes and what stays; the server is told when it is back."""
     sign_in(page, "mara")
