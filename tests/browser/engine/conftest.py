@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import _pytest
+import fastjsonschema
 import iniconfig
 import packaging
 import pluggy
@@ -25,7 +26,14 @@ from playwright.sync_api import Page
 from tests.support.browsers import launch_chromium, launch_firefox
 
 ROOT = Path(__file__).parents[3]
-SOURCES = ("pyodide_modules/holdfast", "tests/contract", "tests/unit/holdfast", "tests/support")
+SOURCES = (
+    "pyodide_modules/holdfast",
+    "app",
+    "tests/contract",
+    "tests/unit/holdfast",
+    "tests/unit/app",
+    "tests/support",
+)
 PURE = ("pytest", "pluggy", "iniconfig", "packaging", "pygments", "sortedcontainers")
 BOOT = """async () => {
     await import("/static/inbox.js");
@@ -111,8 +119,14 @@ def opened(playwright: object, profile: Path, browser: str, archive: bytes) -> I
 
 @pytest.fixture(scope="module")
 def ask_pytest(playwright, tmp_path_factory) -> Iterator[Ask]:
-    """The same in Chromium, with pytest and Hypothesis: the pure packages of this environment, and a wheel for the rest."""
-    packages = [Path(module.__file__) for module in (pytest, _pytest, py, pluggy, iniconfig, packaging, pygments)]
+    """The same in Chromium, with pytest and Hypothesis: the pure packages of this environment, and a wheel for the rest.
+
+    And what the app's rules are checked with, `fastjsonschema`.
+    """
+    packages = [
+        Path(module.__file__)
+        for module in (pytest, _pytest, py, pluggy, iniconfig, packaging, pygments, fastjsonschema)
+    ]
     more = [
         path.parent if path.name == "__init__.py" else path for path in [*packages, Path(sortedcontainers.__file__)]
     ]

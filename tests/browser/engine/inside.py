@@ -76,7 +76,7 @@ def _sync(work):
     return whole
 
 
-def run_unit_tests_on_indexeddb(name):
+def run_unit_tests_on_indexeddb(path):
     """The same with real IndexedDB wherever a test takes a store in memory."""
     import holdfast.memory
     import holdfast.testing
@@ -84,19 +84,19 @@ def run_unit_tests_on_indexeddb(name):
 
     IndexedStore.outer = asyncio.get_event_loop()
     # Imported before, its own stores were made of the one in memory.
-    sys.modules.pop(f"tests.unit.holdfast.{name.removesuffix('.py')}", None)
+    sys.modules.pop(f"tests.unit.{path.removesuffix('.py').replace('/', '.')}", None)
     modules = (holdfast.memory, holdfast.testing, tests.support.device)
     in_memory = holdfast.memory.MemoryStore
     for module in modules:
         module.MemoryStore = IndexedStore
     try:
-        return run_unit_tests(name)
+        return run_unit_tests(path)
     finally:
         for module in modules:
             module.MemoryStore = in_memory
 
 
-def run_unit_tests(name):
+def run_unit_tests(path):
     """Run one file of unit tests; how many passed, and what failed with its report.
 
     No coroutine: inside a task no other task could run.
@@ -117,9 +117,7 @@ def run_unit_tests(name):
         "error",
         "--import-mode=importlib",
     ]
-    pytest.main(
-        [*options, "-c", "/dev/null", "--rootdir", "/sources", f"/sources/tests/unit/holdfast/{name}"], [plugin]
-    )
+    pytest.main([*options, "-c", "/dev/null", "--rootdir", "/sources", f"/sources/tests/unit/{path}"], [plugin])
     return to_js([plugin.passed, [f"{test}\n{report}" for test, report in plugin.failed.items()]])
 
 
