@@ -226,6 +226,8 @@ def _checked(handler: Handler | None, entry: InboxEntry, files: Sequence[File]) 
     except HoldfastError as error:
         if isinstance(error, SecretError):
             payload = without_secrets(payload, secrets)
+        elif entry.fields is not None:  # what the form made of them cannot be stored
+            payload = without_secrets(dict(entry.fields), secrets)
         violations = [Violation("", str(error))]
     except Exception as error:  # noqa: BLE001  (a form is the app's code)
         violations = [Violation("", f"The form's rules could not be applied: {error!r}.")]

@@ -26,7 +26,8 @@ class Fussy:
     def parse(self, fields: list[tuple[str, str]]) -> dict[str, object]:
         if ("break", "parse") in fields:
             raise RuntimeError("no idea")
-        return dict(fields)
+        odd = {"set": {1}, "nan": float("nan")}
+        return {name: odd.get(value, value) for name, value in fields}
 
     def violations(self, payload: dict[str, object], files: object = ()) -> list[Violation]:
         del files
@@ -127,13 +128,14 @@ async def test_a_submission_that_breaks_the_rules_is_kept_to_be_corrected() -> N
     "bad",
     [
         {"type": "form", "payload": None, "fields": [("break", "parse")]},
+        {"type": "form", "payload": None, "fields": [("text", "set"), ("more", "7")]},
+        {"type": "form", "payload": None, "fields": [("text", "nan")]},
         {"type": "form", "payload": {"break": "rules"}},
         {"type": "form", "payload": ["no", "object"]},
         {"options": {"priority": "urgent"}},
         {"options": {"delay_ms": -1}},
         {"options": {"delay": 5_000}},
         {"payload": {"n": 2**60}},
-        {"payload": {"n": float("nan")}},
         {"key": "no\nheader"},
         {"key": ""},
     ],
@@ -150,6 +152,17 @@ async def test_no_submission_can_block_those_behind_it(bad: dict[str, object]) -
     assert device.end("good") == ("completed", None)
     assert await device.inbox.count() == 0
     check_laws(device.store)
+
+
+async def test_what_a_form_makes_that_cannot_be_stored_is_kept_as_it_was_typed() -> None:
+    """A number that is none, a set, a date: an error of the app, which costs nobody what they entered, nor tells a secret."""
+    device = Device()
+    device.inbox.add(entry("e1", "", type="form", payload=None, fields=[("text", "set"), ("cookie", "4711")]))
+    outbox = await device.context(with_form())
+    job = await outbox.job("e1")
+    assert job is not None
+    assert (job["reason"], job["payload"]) == ("invalid", {"text": "set"})
+    assert "JSON" in job["said"]["errors"][0]["message"]
 
 
 async def test_an_option_that_nobody_knows_is_named_not_dropped() -> None:
