@@ -230,10 +230,17 @@ class Device:
 
     def damage(self, job_id: str, field: str) -> None:
         """Spoil a stored job behind everybody's back; the mirror keeps it as it was until somebody sets it aside."""
-        self.note(f"d{self.number}", f"the {field} of {job_id} is damaged")
         self.damaged.add(job_id)
         [record] = [record for record in self.store.records("jobs") if record["id"] == job_id]
-        self.store.fill("jobs", [record | {field: "?"}])
+        self.spoil("jobs", record, field)
+
+    def spoil(self, store: str, record: dict[str, Any], field: str) -> None:
+        """The same with any record."""
+        named = [record[name] for name in ("id", "name", "queue") if name in record]
+        self.note(f"d{self.number}", f"the {field} of {named[0]} is damaged")
+        self.store.fill(store, [record | {field: "?"}])
+        if store == "queues":
+            self.laws.unread.add((record["account"], record["queue"]))
 
     async def pause(self, context: Context) -> None:
         """An await of a port: some time passes, and the context may die in it."""

@@ -83,6 +83,8 @@ class Laws:
         self.jobs: dict[str, Record] = {}
         self.gates: dict[str, Record] = {}
         self.queues: dict[tuple[str, str], Record] = {}
+        self.unread: set[tuple[str, str]] = set()
+        """Queues whose record was spoilt: whoever reads it next counts anew."""
         self.counts: dict[tuple[str, str], Counter[str]] = {}
         self.pruned: set[str] = set()
         self.claims: dict[tuple[str, int], Owner] = {}
@@ -130,6 +132,7 @@ class Laws:
                 self.gates.pop(value, None)
             elif store == "queues":
                 self.queues[value["account"], value["queue"]] = value
+                self.unread.discard((value["account"], value["queue"]))
         self._tell_new(touched, changes)
         claimed = [
             after for job_id, before in touched.items() if (after := self._claimed_by(name, owner, job_id, before))
@@ -140,7 +143,7 @@ class Laws:
             self._settled_together(name, touched)
         for lane in {lane_of(record) for record in self._both(touched)}:
             self._lane(name, lane)
-        for queue in {(record["account"], record["queue"]) for record in self._both(touched)}:
+        for queue in {(record["account"], record["queue"]) for record in self._both(touched)} - self.unread:
             self._counters(name, queue)
 
     def _mirror(self, name: str, owner: Owner, job_id: str, value: Record | None) -> None:

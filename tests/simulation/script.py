@@ -17,6 +17,9 @@ from tests.simulation.server import Known, Server
 
 DAMAGED = ("run_at", "attempts", "wait_ms", "expires_at", "fence", "app_version", "said", "halt", "unknown_since")
 """Fields that no law holds a job to for life, and no index but that of the heads."""
+DAMAGED_OF_QUEUE = ("last_place", "states", "retries", "failures", "latency", "last_received_at")
+DAMAGED_OF_GATE = {"breaker": "open_until", "flags": "flags", "hold": "since", "pause": "since", "one by one": "since"}
+"""A field of each kind of gate."""
 
 
 class Script:
@@ -60,7 +63,7 @@ class Script:
             (features.two_accounts, [self._change_account, self._change_account]),
             (features.clocks, [self._jump, self._jump]),
             (features.robbers, [self._rob, self._lay_ambush, self._lay_ambush]),
-            (features.damage, [self._damage, self._damage]),
+            (features.damage, [self._damage, self._damage, self._damage_queue, self._damage_gate]),
             (features.prunes or features.keys_expire, [self._wait_long]),
         ]
         for has, actions in sometimes:
@@ -326,6 +329,19 @@ class Script:
         """A job that waits can no longer be read."""
         if waiting := [job_id for job_id, record in device.laws.jobs.items() if record["state"] == "pending"]:
             device.damage(self.chance.choice(waiting), self.chance.choice(DAMAGED))
+
+    def _damage_queue(self, device: Device) -> None:
+        if queues := device.store.records("queues"):
+            device.spoil("queues", self.chance.choice(queues), self.chance.choice(DAMAGED_OF_QUEUE))
+
+    def _damage_gate(self, device: Device) -> None:
+        """Any but the count of sign-ins: who has lost that may ask for one too many."""
+        kinds = {gate["name"]: gate["name"].partition(":")[0] for gate in device.store.records("gates")}
+        gates = [gate for gate in device.store.records("gates") if kinds[gate["name"]] in DAMAGED_OF_GATE]
+        if gates:
+            gate = self.chance.choice(gates)
+            device.asked()  # the server is looked at anew
+            device.spoil("gates", gate, DAMAGED_OF_GATE[kinds[gate["name"]]])
 
     def _wait_long(self, _device: Device) -> None:
         self.pause_ms = self.chance.choice((4_000_000, 9_000_000))
