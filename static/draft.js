@@ -221,7 +221,7 @@ for (const event of ["holdfast:refused", "holdfast:unsaved", "app:not-saved"])
 let posts = false;
 
 addEventListener("submit", (event) => {
-  if (event.target !== form || event.defaultPrevented) return;
+  if (event.target !== form || event.defaultPrevented || form.dataset.edits) return; // an edit is never posted
   own({});
   const { jobId: id, jobKey: key } = form.dataset;
   sending = [...sending.filter((draft) => draft.id !== id), { ...content(), id, key, typed: true }];
