@@ -70,6 +70,7 @@ def test_an_edit_that_python_does_not_take_is_no_new_inspection(lone_page):
     page = lone_page(block="**/pyscript.js")
     page.evaluate("() => holdfast.connect(() => Promise.reject(new Error('Pyodide already fatally failed.')))")
     page.fill("#site", "Lock 7")
+    page.check("[name=severity][value=low]", force=True)
     page.evaluate(
         "() => { const form = document.getElementById('inspection'); form.dataset.edits = 'x'; form.requestSubmit(); }"
     )
