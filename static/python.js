@@ -78,12 +78,14 @@ const restored = async (/** @type {object} */ options, /** @type {Stored} */ sto
   const wheels = fetchWheels();
   wheels.catch(() => {});
   const python = await loadPyodide({
-    ...options, indexURL, _loadSnapshot: stored.heap,
-    // The machine is built while the heap is read and its digest taken; the heap goes into it only once that is done.
+    ...options, indexURL, _loadSnapshot: stored.head,
+    // The machine is built while the snapshot is read. Then the memory is written in its place; Pyodide, which would have
+    // it in one piece and copy it, finds a snapshot that ends with its head.
     createPyodideModule: async (/** @type {object} */ settings) => {
       const machine = await createMachine(settings);
       mark("machine", begun);
-      await stored.intact;
+      if (machine.HEAPU8.length < stored.length) machine.growMemory(stored.length);
+      await stored.fill(machine.HEAPU8);
       mark("intact", begun);
       return machine;
     },

@@ -2,8 +2,9 @@
  * The memory snapshot of this build: where it is kept, and whether it is intact. Used by page and worker. How Python
  * starts from it stands in python.js.
  *
- * Half of a heap is zeros, so only the pages that are not are stored: [page numbers as Uint32, pages]. Pyodide checks a
- * snapshot by its magic number alone, so build, length and SHA-256 of what is stored are checked here.
+ * Pyodide's snapshot is a head and the machine's memory. Half of the memory is zeros, so only the pages that are not are
+ * stored: [page numbers as Uint32, pages, head]. Pyodide checks a snapshot by its magic number alone, so build, length and
+ * SHA-256 of what is stored are checked here.
  */
 import config from "./config.js";
 
@@ -17,32 +18,38 @@ const hex = (/** @type {ArrayBuffer} */ digest) =>
 
 const sha256 = async (/** @type {BufferSource} */ bytes) => hex(await crypto.subtle.digest("SHA-256", bytes));
 
-const pack = (/** @type {Uint8Array} */ heap) => {
-  const words = new Int32Array(heap.buffer, heap.byteOffset, heap.byteLength >> 2);
+const pack = (/** @type {Uint8Array} */ head, /** @type {Uint8Array} */ memory) => {
+  const words = new Int32Array(memory.buffer, memory.byteOffset, memory.byteLength >> 2);
   const pages = [];
   for (let page = 0; page * WORDS < words.length; page++) {
-    const end = Math.min((page + 1) * WORDS, words.length);
+    const end = (page + 1) * WORDS;
     let word = page * WORDS;
     while (word < end && words[word] === 0) word++;
     if (word < end) pages.push(page);
   }
-  const packed = new Uint8Array(pages.length * (4 + PAGE));
+  const packed = new Uint8Array(pages.length * (4 + PAGE) + head.byteLength);
   new Uint32Array(packed.buffer, 0, pages.length).set(pages);
   for (const [place, page] of pages.entries())
-    packed.set(heap.subarray(page * PAGE, (page + 1) * PAGE), pages.length * 4 + place * PAGE);
+    packed.set(memory.subarray(page * PAGE, (page + 1) * PAGE), pages.length * 4 + place * PAGE);
+  packed.set(head, pages.length * (4 + PAGE));
   return packed;
 };
 
-const unpack = (/** @type {ArrayBuffer} */ packed, /** @type {Uint8Array} */ heap) => {
-  const count = packed.byteLength / (4 + PAGE);
+/** What is not in it is zero: the memory may hold what a machine begins with. */
+const unpack = (/** @type {ArrayBuffer} */ packed, /** @type {Uint8Array} */ head, /** @type {Uint8Array} */ memory) => {
+  const count = (packed.byteLength - head.byteLength) / (4 + PAGE);
   const pages = new Uint32Array(packed, 0, count);
+  let end = 0;
   for (let first = 0; first < count; ) {
     let last = first + 1; // a run of neighbouring pages is copied in one go
     while (last < count && pages[last] === pages[last - 1] + 1) last++;
-    const run = new Uint8Array(packed, count * 4 + first * PAGE, (last - first) * PAGE);
-    heap.set(run.subarray(0, heap.byteLength - pages[first] * PAGE), pages[first] * PAGE);
+    memory.fill(0, end, pages[first] * PAGE);
+    memory.set(new Uint8Array(packed, count * 4 + first * PAGE, (last - first) * PAGE), pages[first] * PAGE);
+    end = (pages[last - 1] + 1) * PAGE;
     first = last;
   }
+  memory.fill(0, end);
+  head.set(new Uint8Array(packed, packed.byteLength - head.byteLength));
 };
 
 const open = async () => (globalThis.caches ? caches.open(CACHE) : null);
@@ -56,13 +63,15 @@ export const exists = async () => {
   }
 };
 
-const fill = async (/** @type {Uint8Array} */ heap, /** @type {Response} */ stored) => {
+const fetched = async (/** @type {Response} */ stored) => {
   const packed = await stored.arrayBuffer();
   if (stored.headers.get("X-Build") !== config.build) throw new Error("snapshot of another build");
   if (packed.byteLength !== Number(stored.headers.get("X-Length"))) throw new Error("snapshot cut short");
-  const digest = sha256(packed);
-  unpack(packed, heap);
-  if ((await digest) !== stored.headers.get("X-SHA-256")) throw new Error("snapshot damaged");
+  const whole = sha256(packed).then((digest) => {
+    if (digest !== stored.headers.get("X-SHA-256")) throw new Error("snapshot damaged");
+  });
+  whole.catch(() => {}); // awaited once the memory is filled, if it comes to that
+  return { packed, whole };
 };
 
 /** Forget the snapshot that was written under this name; another one may have taken its place meanwhile. */
@@ -77,37 +86,47 @@ const drop = async (/** @type {string | null} */ name) => {
 };
 
 /**
- * Room for the stored heap, at once, and a promise that resolves when the heap is in it as it was stored. Only its
- * length may be used before that. `drop` forgets it: it is damaged, or of no use.
- * @returns {Promise<{heap: Uint8Array, intact: Promise<void>, drop: () => Promise<void>} | null>}
+ * Room for the head, at once, and the `length` of the memory in bytes. `fill` puts both where they belong when they have been
+ * read; it rejects unless all is as it was stored, and what it has filled must then not be used. `drop` forgets it: it is
+ * damaged, or of no use.
+ * @returns {Promise<{head: Uint8Array, length: number, fill: (memory: Uint8Array) => Promise<void>, drop: () => Promise<void>} | null>}
  */
 export const read = async () => {
   const stored = await (await open())?.match(PATH);
   if (!stored) return null;
   const name = stored.headers.get("X-Name");
   try {
-    const heap = new Uint8Array(Number(stored.headers.get("X-Heap-Length")));
-    const intact = fill(heap, stored);
-    intact.catch(() => {}); // whoever starts Python awaits it, unless something else fails first
-    return { heap, intact, drop: () => drop(name) };
+    const head = new Uint8Array(Number(stored.headers.get("X-Head-Length")));
+    const coming = fetched(stored);
+    coming.catch(() => {}); // whoever starts Python awaits it, unless something else fails first
+    const fill = async (/** @type {Uint8Array} */ memory) => {
+      const { packed, whole } = await coming;
+      unpack(packed, head, memory);
+      await whole;
+    };
+    return { head, length: Number(stored.headers.get("X-Memory-Length")), fill, drop: () => drop(name) };
   } catch {
     await drop(name); // no such room
     return null;
   }
 };
 
-/** Keep a heap; false where there is no room or no storage for it, with nothing else lost. */
-export const write = async (/** @type {Uint8Array} */ heap) => {
+/** Keep one of Pyodide's; false where there is no room or no storage for it, with nothing else lost. */
+export const write = async (/** @type {Uint8Array} */ image) => {
   try {
     const cache = await open();
     if (!cache) return false;
-    const packed = pack(heap);
+    const start = new Uint32Array(image.buffer, image.byteOffset)[1]; // of the memory, says Pyodide
+    const head = image.subarray(0, start);
+    const memory = image.subarray(start);
+    const packed = pack(head, memory);
     const headers = {
       "X-Build": config.build,
       "X-Name": crypto.randomUUID(),
       "X-SHA-256": await sha256(packed),
       "X-Length": `${packed.byteLength}`,
-      "X-Heap-Length": `${heap.byteLength}`,
+      "X-Head-Length": `${head.byteLength}`,
+      "X-Memory-Length": `${memory.byteLength}`,
     };
     await cache.put(PATH, new Response(packed, { headers }));
     return true;

@@ -14,7 +14,7 @@ const floor = async () => {
   const compiled = WebAssembly.compileStreaming(fetch(`/runtime/${BUILD}/pyodide.asm.wasm`));
   const stored = await cache.match(`/runtime/${BUILD}/snapshot`);
   const bytes = new Uint8Array(await stored.arrayBuffer());
-  const memory = new WebAssembly.Memory({ initial: Math.ceil(Number(stored.headers.get("X-Heap-Length")) / PAGE) });
+  const memory = new WebAssembly.Memory({ initial: Math.ceil(Number(stored.headers.get("X-Memory-Length")) / PAGE) });
   new Uint8Array(memory.buffer).set(bytes);
   await compiled;
 };

@@ -30,11 +30,12 @@ CHANGE = """async (how) => {
       await cache.put(path, new Response(bytes, {headers}));
     },
     "no heap of Python's": async () => {
-      const noise = new Uint8Array(4100 * 8).fill(7);
+      const noise = new Uint8Array(4100 * 8 + 48).fill(7);
       new Uint32Array(noise.buffer, 0, 8).set([0, 1, 2, 3, 4, 5, 6, 7]);
       headers.set("X-SHA-256", await digest(noise));
       headers.set("X-Length", `${noise.length}`);
-      headers.set("X-Heap-Length", `${4096 * 8}`);
+      headers.set("X-Head-Length", "48");
+      headers.set("X-Memory-Length", `${4096 * 8}`);
       await cache.put(path, new Response(noise, {headers}));
     },
   };
@@ -53,6 +54,47 @@ js.globalThis.anew = js.JSON.parse(__import__("json").dumps(
     [name for name, loader in loaders.items() if loader.get_code(name) is not loader.get_code(name)] if loaders else None))
 `;
   document.body.append(script);
+}"""
+MORE = [
+    "asyncio.subprocess",
+    "concurrent.futures.process",
+    "configparser",
+    "decimal",
+    "difflib",
+    "email.mime.text",
+    "encodings.big5",
+    "ftplib",
+    "html.entities",
+    "http.server",
+    "imaplib",
+    "ipaddress",
+    "logging.config",
+    "logging.handlers",
+    "mailbox",
+    "multiprocessing.pool",
+    "optparse",
+    "pickletools",
+    "plistlib",
+    "smtplib",
+    "sqlite3",
+    "statistics",
+    "tarfile",
+    "unittest.mock",
+    "wsgiref.simple_server",
+    "xml.dom.minidom",
+    "xml.etree.ElementTree",
+    "xmlrpc.client",
+    "zoneinfo",
+]
+WITH_MORE = """async (modules) => {
+  const runtime = `/runtime/${holdfast.build}`;
+  const {default: config} = await import(`${runtime}/config.js`);
+  const {makeSnapshot, start} = await import(`${runtime}/python.js`);
+  const begins_with = 30 * 2 ** 20;
+  config.preload.push(...modules);
+  const made = await makeSnapshot();
+  const {python, how} = await start();
+  return [made, how, python._module.HEAPU8.length > begins_with, python.runPython("import mailbox; mailbox.Mailbox.__name__")];
 }"""
 REFUSED = "() => holdfast.enqueue('inspection.create', {}).then(() => 'saved', ({name}) => name)"
 
@@ -87,6 +129,12 @@ def test_what_pyscript_writes_into_the_page_is_in_the_snapshot(open_page, faults
     page.wait_for_function("() => 'anew' in globalThis", timeout=30_000)
     assert page.evaluate("() => anew") == []
     assert faults == []
+
+
+def test_a_heap_that_has_grown_is_restored_too(lone_page):
+    """An app that imports more than the memory a machine begins with can hold."""
+    page = lone_page(block="**/pyscript.js")
+    assert page.evaluate(WITH_MORE, MORE) == [True, "restored", True, "Mailbox"]
 
 
 def test_python_never_switches_stacks(open_page):
