@@ -148,7 +148,7 @@ async def never(*_given: object) -> bool:
         {"classify": True},
         {"classify": never},
     ],
-    ids=repr,
+    ids=lambda wrong: repr(wrong).split(" at 0x")[0],
 )
 def test_every_option_of_a_route_is_checked(wrong: dict[str, object]) -> None:
     """At import, by name, and nothing is registered."""
