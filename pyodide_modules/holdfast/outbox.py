@@ -166,6 +166,14 @@ class Outbox(Registry):
         self._drains = Drains(self._processors, self._drain_queue, self._nudge_queue, ports.clock)
         ports.channel.listen(self._hear)
 
+    def _register(self, handler: Handler) -> None:
+        if self._drains is not None and handler.queue not in self._processors:
+            raise InvalidOptionError(
+                f"The queue {handler.queue!r} is new to the outbox {self.name!r}, which is open already: register its types "
+                "before `open`."
+            )
+        super()._register(handler)
+
     @property
     def ports(self) -> Ports:
         if self._ports is None:

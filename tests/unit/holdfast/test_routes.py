@@ -10,6 +10,7 @@ from holdfast import Outbox
 from holdfast.errors import InvalidOptionError, InvalidPayloadError
 from holdfast.routes import Route
 from holdfast.transactions.tidy import Retention
+from tests.support.device import Device
 
 
 def test_a_placeholder_is_filled_from_the_payload() -> None:
@@ -232,3 +233,13 @@ def test_every_option_of_a_retention_is_checked(wrong: dict[str, object]) -> Non
     """A negative time would prune what has just come."""
     with pytest.raises(InvalidOptionError, match=next(iter(wrong))):
         Retention(**wrong)  # type: ignore[arg-type]
+
+
+async def test_a_queue_that_nobody_would_serve_is_refused() -> None:
+    """Once the outbox is open: a type may still join a queue that is served."""
+    outbox = await Device().context()
+    with pytest.raises(InvalidOptionError, match=r"'late' is new .* before `open`"):
+        outbox.route("late", "POST", "/api/late", queue="late")
+    assert "late" not in outbox.handlers
+    outbox.route("late", "POST", "/api/late", queue="notes")
+    assert "late" in outbox.handlers
