@@ -16,6 +16,7 @@
 import { arrival, isOf, onDevice } from "./arrival.js";
 import { blank, clear, content, edited, form, isEmpty, minus, put } from "./form.js";
 import { hold } from "./holding.js";
+import { holdfast } from "./holdfast.js";
 import * as leaving from "./leaving.js";
 
 const TYPE = "inspection.create";
@@ -369,4 +370,4 @@ const begin = async () => {
   if (before && navigation?.type === "reload" && (await hold(before, {}))) await takeIn(before, theirs);
 };
 
-begin().catch(() => {}); // nothing can be kept here, which the page says
+holdfast.ready.then(begin).catch(() => {}); // nothing can be kept here, which the page says

@@ -58,11 +58,16 @@ form.querySelector('[data-do="add-item"]')?.addEventListener("click", () => addC
 /** Let these items be there, in this order; a row that is there already stays the element it is. */
 const fillChecklist = (/** @type {string[]} */ labels, /** @type {string[]} */ ticked) => {
   const rows = Array.from(checks.children);
+  const left = [...ticked];
+  const takeTick = (/** @type {string} */ label) => {
+    const place = left.indexOf(label);
+    return place >= 0 && left.splice(place, 1).length > 0; // of two items with one label each has a tick of its own
+  };
   const labelOf = (/** @type {Element} */ row) => /** @type {HTMLInputElement} */ (row.querySelector("[name=checklist_items]")).value;
   labels.forEach((label, place) => {
     const known = rows.findIndex((row) => labelOf(row) === label);
     const row = known < 0 ? /** @type {Element} */ (addCheck(label).closest("li")) : rows.splice(known, 1)[0];
-    /** @type {HTMLInputElement} */ (row.querySelector('[type="checkbox"]')).checked = ticked.includes(label);
+    /** @type {HTMLInputElement} */ (row.querySelector('[type="checkbox"]')).checked = takeTick(label);
     if (checks.children[place] !== row) checks.insertBefore(row, checks.children[place]);
   });
   for (const row of rows) row.remove();

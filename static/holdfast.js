@@ -50,9 +50,16 @@ const secretIn = (/** @type {any} */ value, /** @type {string[]} */ secrets) => 
   return undefined;
 };
 
-/** A full device still shows, exports and sends what it has; a save that finds no room says so itself. */
-const fullIsReady = (/** @type {Error} */ error) => {
-  if (!(error instanceof inbox.StorageFullError)) throw error;
+/** Resolves once the inbox takes a write, however slowly its storage opens. */
+const opened = async () => {
+  for (;;)
+    try {
+      return await inbox.set("opened_at", Date.now());
+    } catch (error) {
+      // A full device still shows, exports and sends what it has; a save that finds no room says so itself.
+      if (error instanceof inbox.StorageFullError) return;
+      if (!(error instanceof inbox.SilentStorageError)) throw error;
+    }
 };
 
 /** What `enqueue` takes beside attachments; `Outbox.enqueue` has the same. */
@@ -134,7 +141,7 @@ class Holdfast extends EventTarget {
     super();
     if (document.querySelector('script[type="py"]')) this.#state = "starting";
     else this.#decided.resolve(null);
-    this.ready = inbox.set("opened_at", Date.now()).catch(fullIsReady);
+    this.ready = opened();
     this.ready.catch(() => {}); // told to whoever asks for it
     navigator.locks?.request(`holdfast:build:${config.build}`, { mode: "shared" }, () => new Promise(() => {})).catch(() => {});
     this.#hear();
@@ -168,6 +175,7 @@ class Holdfast extends EventTarget {
 
   /** Python could not be started in this page, or has stopped. */
   pythonFailed(/** @type {unknown} */ reason) {
+    this.#handler = null;
     this.#reason = String(/** @type {any} */ (reason)?.message ?? reason);
     this.#become("failed");
   }
@@ -208,7 +216,9 @@ class Holdfast extends EventTarget {
     const secret = secretIn(plain, inbox.secrets[type] ?? []);
     if (secret !== undefined)
       throw new HoldfastError({ name: "SecretError", message: `The field '${secret}' is a secret and is never stored. Leave it out.` });
-    const saved = await inbox.append({ id, key, type, payload: plain, files, options: rest });
+    const append = inbox.append({ id, key, type, payload: plain, files, options: rest });
+    const saved = await within(LIMIT_MS - SAVE_MS, append, () =>
+      new HoldfastError({ name: "WaitTimeoutError", id, key, message: "enqueue: not stored in time, though it may still be. Once more with this id and key is the same job." }));
     this.wake();
     return saved;
   }
@@ -362,7 +372,7 @@ class Holdfast extends EventTarget {
     const [registration, persisted, storage] = await Promise.all([
       within(SYNC_MS, this.registration, () => undefined),
       within(SYNC_MS, Promise.resolve(navigator.storage?.persisted?.() ?? false).catch(() => false), () => false),
-      this.ready.then(() => true, () => false),
+      within(SAVE_MS, this.ready.then(() => true, () => false), () => false),
     ]);
     const backgroundSync = await this.#canSync(registration);
     const standalone = matchMedia("(display-mode: standalone)").matches || navigator.standalone === true;
@@ -412,10 +422,13 @@ class Holdfast extends EventTarget {
   }
 
   /** Python answers whatever goes wrong in it: where it does not, it has stopped for good. */
-  #died(/** @type {Error} */ error) {
-    this.#handler = null;
-    this.pythonFailed(error);
-    throw unavailable(`Python in this page has stopped: ${this.#reason}`);
+  async #ask(/** @type {any} */ message, /** @type {[string, Blob][]} */ files) {
+    try {
+      return JSON.parse(/** @type {string} */ (await this.#handler?.(JSON.stringify(message), files)));
+    } catch (error) {
+      this.pythonFailed(error);
+      throw unavailable(`Python in this page has stopped: ${this.#reason}`);
+    }
   }
 
   #become(/** @type {"ready" | "failed"} */ state) {
@@ -430,7 +443,7 @@ class Holdfast extends EventTarget {
 
   async #send(/** @type {any} */ message, /** @type {[string, Blob][]} */ files) {
     await this.#decided.promise;
-    if (this.#handler) return JSON.parse(await this.#handler(JSON.stringify(message), files).catch((error) => this.#died(error)));
+    if (this.#handler) return this.#ask(message, files);
     const registration = await this.registration;
     const worker = registration && (await activeOf(registration));
     if (!worker) throw unavailable(this.#reason ?? "This page has no Python and no service worker to ask.");

@@ -4,7 +4,8 @@
  */
 import "./inbox.js";
 
-const ANSWER_MS = 300;
+/** Another tab may be busy with the start of its Python. */
+const ANSWER_MS = 1000;
 
 /** What this tab has, where there are no locks. @type {Set<string>} */
 const ours = new Set();

@@ -54,7 +54,11 @@ globalThis.holdfastInbox ??= (() => {
   const open = () =>
     new Promise((resolve, reject) => {
       // Safari can leave an open request without any event (https://bugs.webkit.org/show_bug.cgi?id=226547).
-      const timer = setTimeout(() => reject(new SilentStorageError("This browser's storage did not open.")), OPEN_MS);
+      let isLate = false;
+      const timer = setTimeout(() => {
+        isLate = true;
+        reject(new SilentStorageError("This browser's storage did not open."));
+      }, OPEN_MS);
       const settle = (/** @type {() => void} */ act) => (clearTimeout(timer), act());
       const request = indexedDB.open(DATABASE, VERSION);
       request.onupgradeneeded = () => {
@@ -65,6 +69,7 @@ globalThis.holdfastInbox ??= (() => {
       request.onerror = () => settle(() => reject(request.error));
       request.onsuccess = () => {
         const db = request.result;
+        if (isLate) return db.close(); // whoever wants it has asked anew
         db.onclose = () => (connection = null);
         db.onversionchange = () => {
           connection = null;
@@ -214,6 +219,7 @@ globalThis.holdfastInbox ??= (() => {
     channel: CHANNEL,
     StorageError,
     StorageFullError,
+    SilentStorageError,
     uuid,
     freeSpace,
     /** Names of secret fields by job type, from the build's config; `append` drops them. @type {Record<string, string[]>} */

@@ -35,6 +35,7 @@ export const loadPyodide = async (/** @type {object} */ options) => {
     }
     const { start } = await import("./python.js");
     const { python, how } = await start(options);
+    python._api.on_fatal = (/** @type {unknown} */ error) => holdfast.pythonFailed(error);
     if (how === "plain") prepared(); // made anew for the next start
     return python;
   } catch (reason) {

@@ -201,8 +201,9 @@ const refresh = async () => {
   if (/** @type {string} */ (holdfast.python) === "ready") return; // it became so while the inbox was read
   if (form.dataset.account && form.dataset.account !== account) {
     form.dispatchEvent(new Event("app:wipe", { bubbles: true })); // who typed in it has signed out in another tab
-    form.dataset.account = account;
   }
+  form.dataset.account = account;
+  show("list-failed", !all && holdfast.python === "failed");
   if (!all) return; // what cannot be read is not shown as empty; that nothing can be saved here is said by its own banner
   const entries = all.filter((/** @type {any} */ entry) => entry.account === account).reverse();
   const lists = [["list", byId("list")], ["outbox", byId("group-way").querySelector("ul")]];
@@ -289,7 +290,7 @@ const acts = {
   send,
   export: exportAll,
   later: () => show("update", false),
-  update: () => holdfast.applyUpdate(),
+  update: () => globalThis.holdfastPhotos.settled().then(() => holdfast.applyUpdate()), // then they are in the draft
   "ready-seen": () => show("ready", false),
   install: async () => {
     await installation?.prompt();

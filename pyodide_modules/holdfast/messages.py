@@ -126,6 +126,12 @@ METHODS: dict[str, tuple[Method, tuple[str, ...]]] = {
 """Each with the names of its parameters: a misspelt one must not mean what leaving it out means, such as to pause everything."""
 
 
+def _check_names(method: str, params: dict[str, Any], known: Sequence[str]) -> None:
+    unknown = [param for param in params if param not in known]
+    if unknown:
+        raise InvalidOptionError(f"{method} has no {unknown[0]!r}; it takes {', '.join(known) or 'nothing'}.")
+
+
 async def dispatch(outbox: Outbox, message: str, files: Sequence[File] = ()) -> str:
     """Answer one message. Never raises for what the caller did: that is an `error` reply."""
     try:
@@ -133,12 +139,12 @@ async def dispatch(outbox: Outbox, message: str, files: Sequence[File] = ()) -> 
         name, params = request.get("method"), request.get("params") or {}
         check_one_of("method", name, list(METHODS))
         method, known = METHODS[name]
-        unknown = [param for param in params if param not in known]
-        if unknown:
-            raise InvalidOptionError(f"{name} has no {unknown[0]!r}; it takes {', '.join(known) or 'nothing'}.")
+        _check_names(name, params, known)
         return json.dumps({"ok": await method(outbox, params, files)})
     except HoldfastError as error:
         reply = {"name": type(error).__name__, "message": str(error), **error.detail()}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         reply = {"name": "InvalidOptionError", "message": f"The message could not be understood: {error!r}."}
+    except Exception as error:  # noqa: BLE001  (whatever it is: who hears nothing takes Python for dead)
+        reply = {"name": "UnavailableError", "message": f"Python could not do it: {error!r}."}
     return json.dumps({"error": reply})

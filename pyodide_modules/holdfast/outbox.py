@@ -564,8 +564,8 @@ class Outbox(Registry):
         if not isinstance(account, str):
             raise InvalidOptionError(f"account takes a text, '' for nobody; not {account!r}.")
         await self.ports.inbox.set_account(account)
-        await self.ports.store.run(signed_in(account))
         self.publish({"kind": "account", "account": account})
+        await self.ports.store.run(signed_in(account))
         self._told()
 
     async def sign_out(self) -> int:
@@ -648,7 +648,10 @@ class Outbox(Registry):
 
     async def _drain_queue(self, queue: str) -> Millis | None:
         account, count = await self.ports.inbox.look()
-        left = await self._intake.run(at_once=True) if count else []
+        left: list[Waiting] = []
+        if count:
+            left = await self._intake.run(at_once=True)
+            account = await self.ports.inbox.account()  # somebody else may have signed in meanwhile
         wake_at = await self._processors[queue].drain(account)
         if left:
             again_at = self.ports.clock.now() + NO_ROOM_MS

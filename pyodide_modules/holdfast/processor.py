@@ -15,8 +15,8 @@ from holdfast.batch import judge_all, needs_look
 from holdfast.errors import InvalidPayloadError, StorageError
 from holdfast.gates import Miss, valid_flags
 from holdfast.lifecycle import Reason
-from holdfast.moments import is_over
-from holdfast.outcome import Alone, Delivered, Outcome, Rejected, Retry, is_receipt, judge, needs_probe
+from holdfast.moments import is_over, is_recent
+from holdfast.outcome import Alone, Delivered, Outcome, Rejected, Retry, Unreachable, is_receipt, judge, needs_probe
 from holdfast.outgoing import request_of, request_of_all
 from holdfast.routes import Route, Task
 from holdfast.transactions.claim import Claim, Claimant, begin, claim
@@ -27,6 +27,7 @@ from holdfast.transactions.tidy import wipe_finished
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+    from holdfast.outcome import Verdict
     from holdfast.ports import Event, Lock, Millis, Ports
     from holdfast.registry import Queue, Registry
     from holdfast.transactions.claim import Claimed
@@ -40,7 +41,7 @@ LOOK_MS = 60_000
 SHORTEST_MS = 50
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Send:
     """A request under way."""
 
@@ -50,6 +51,8 @@ class Send:
     """Of its jobs."""
     wanted: set[str]
     """Its jobs that nobody has cancelled."""
+    kept_at: Millis
+    """When its leases were made or renewed last."""
 
 
 class Processor:
@@ -146,7 +149,7 @@ class Processor:
             for send in sending:
                 send.task.cancel()
                 self._forget(send)
-        if self._has_left:
+        if self._has_left and await self._ports.inbox.account() != account:
             await self._ports.store.run(wipe_finished(account))
         return _earliest(first.next_at, last.next_at)
 
@@ -173,7 +176,7 @@ class Processor:
     def _begin(self, jobs: list[Claimed]) -> Send:
         """Send the jobs of a lane that share a request."""
         fences = {claimed.record["id"]: claimed.record["fence"] for claimed in jobs}
-        send = Send(asyncio.ensure_future(self._attempt(jobs)), fences, set(fences))
+        send = Send(asyncio.ensure_future(self._attempt(jobs)), fences, set(fences), self._ports.clock.now())
         self._sending |= dict.fromkeys(fences, send)
         return send
 
@@ -182,13 +185,18 @@ class Processor:
             self._sending.pop(job_id, None)
 
     async def _keep(self, sending: Sequence[Send], who: Claimant) -> None:
-        """Renew the leases of all that is being sent; what is no longer ours is not sent on."""
+        """Renew the leases of all that is being sent for a while; what is no longer ours is not sent on."""
         while True:
-            await self._ports.clock.sleep(RENEW_MS)
+            await self._ports.clock.sleep(RENEW_MS // 2)
             for send in list(sending):
+                # That a lease was never renewed tells who recovers it that its holder died soon.
+                now = self._ports.clock.now()
+                if is_recent(send.kept_at, now, RENEW_MS):
+                    continue
+                send.kept_at = now
                 # Where nothing can be stored the leases may still run; whose a claim is shows at settle, by the fence.
                 with suppress(StorageError):
-                    if not await self._ports.store.run(renew(send.fences, who, self._ports.clock.now())):
+                    if not await self._ports.store.run(renew(send.fences, who, now)):
                         send.task.cancel()
 
     async def _until_something_to_do(self, sending: Sequence[Send], next_at: Millis | None, *, has_room: bool) -> None:
@@ -281,7 +289,10 @@ class Processor:
         except StorageError:
             raise
         except Exception as error:  # noqa: BLE001  (a bug of the app or an adapter is a failed attempt, not a queue that stands still)
-            verdict = Retry(Reason.NO_ANSWER) if len(jobs) == 1 else Alone(Reason.NO_ANSWER)
+            handler = self._registry.handlers[jobs[0].record["type"]]
+            verdict: Verdict = Retry(Reason.NO_ANSWER) if len(jobs) == 1 else Alone(Reason.NO_ANSWER)
+            if isinstance(handler, Route) and not await self._is_there(handler):
+                verdict = Unreachable()
             outcomes = [Outcome(verdict, answered=False, said=_told(error))] * len(jobs)
         return [] if outcomes is None else [self._ended(*each) for each in zip(jobs, outcomes, strict=True)]
 

@@ -207,9 +207,9 @@ class Exchange:
         """Take what the app sends."""
         if self._instead is not None:
             return
-        if self._claim is None and self._transaction is None:
-            self._passes = True
         before = self._start is None and message["type"] not in _HELD  # an early hint, a template's name for a test
+        if not before and self._claim is None and self._transaction is None:
+            self._passes = True
         if not (self._passes or before):
             await self._hold(message)
             if message["type"] in _HELD:

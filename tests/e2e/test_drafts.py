@@ -196,6 +196,22 @@ def test_an_edit_whose_old_one_is_over_is_kept_and_saved_as_a_new_one_if_that_is
     assert item["site"] == "Lock 7"
 
 
+def test_of_two_items_with_one_label_each_keeps_its_own_tick(server, chromium):
+    """One is in order and one is not: after a reload there are not two that are."""
+    page = chromium(visited=True).open(server.url)
+    page.locator("#site").fill("Lock 7")
+    for _ in range(2):
+        page.locator('[data-do="add-item"]').click()
+        page.locator("#checks li").last.locator('[type="text"]').fill("Rail")
+    rails = page.locator("#checks li").filter(has=page.locator('[type="text"]'))
+    rails.nth(0).locator('[type="checkbox"]').check()
+    page.reload()
+    expect(page.locator("#site")).to_have_value("Lock 7")
+    expect(rails).to_have_count(2)
+    expect(rails.nth(0).locator('[type="checkbox"]')).to_be_checked()
+    expect(rails.nth(1).locator('[type="checkbox"]')).not_to_be_checked()
+
+
 def test_what_is_typed_before_the_draft_is_there_stays_and_the_draft_fills_the_rest(server, chromium):
     """The draft takes its time: what was typed meanwhile is as it was typed, and what was not touched comes back."""
     device = chromium(visited=True)
@@ -504,6 +520,7 @@ def test_each_of_two_tabs_has_its_draft_where_browsers_have_no_locks(server, chr
     expect_draft(one, "Lock 7")
     other = device.open(url, ready=False)
     other.wait_for_function("() => sessionStorage.getItem('holdfast-draft')")
+    expect(other.locator("#site")).to_have_value("")
     save(other, Inspection(site="Weir 2"))
     one.locator("#notes").fill("Water.")
     until_page(one, f"async () => JSON.stringify(await ({READ_DRAFTS})()).includes('Water.')", "a draft with notes")

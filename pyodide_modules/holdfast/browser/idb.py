@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-OPEN_MS = 3_000
+OPEN_MS = 4_000
 """Safari can leave a request to open without any event (https://bugs.webkit.org/show_bug.cgi?id=226547).
 
 A page gives Python 5 s to save before it turns to the inbox itself: Python has to do so before that.

@@ -51,18 +51,43 @@ def test_a_page_whose_python_cannot_start_still_saves_lists_and_exports(lone_pag
     assert faults == []
 
 
-def test_a_page_whose_python_has_stopped_still_saves_lists_and_exports(lone_page):
+@pytest.mark.parametrize(
+    "dead",
+    ["Promise.reject(new Error('gone'))", "{ throw new Error('gone'); }", "undefined"],
+    ids=["rejects", "throws", "says"],
+)
+def test_a_page_whose_python_has_stopped_still_saves_lists_and_exports(lone_page, dead):
     """Ready once, dead now: the next call finds out, and from there on the page works as one without Python."""
     page = lone_page(block="**/pyscript.js")
-    page.evaluate("() => holdfast.connect(() => Promise.reject(new Error('Pyodide already fatally failed.')))")
+    page.evaluate(f"() => holdfast.connect(() => {dead})")
     saved = page.evaluate(ENQUEUE)
-    assert page.evaluate("() => [holdfast.python, holdfast.pythonReason]") == [
-        "failed",
-        "Pyodide already fatally failed.",
-    ]
+    assert page.evaluate("() => holdfast.python") == "failed"
     (row,) = page.evaluate("() => holdfast.jobs()")
     assert row["id"] == saved["id"]
     assert len(page.evaluate("() => holdfast.export()")["inbox"]) == 1
+
+
+def test_an_enqueue_that_nobody_stores_ends_and_names_its_ids(lone_page):
+    """The inbox does not answer: within its time the caller knows, and can ask once more for the same job."""
+    page = lone_page(
+        """(() => {
+          const {setTimeout} = globalThis;
+          globalThis.setTimeout = (work, span, ...given) => setTimeout(work, span === 5000 ? 0 : span, ...given);
+        })()""",
+        block="**/pyscript.js",
+    )
+    told = page.evaluate(
+        """async () => {
+          await holdfast.ready;
+          const {append} = holdfastInbox;
+          holdfastInbox.append = () => new Promise(() => {});
+          const told = await holdfast.enqueue("inspection.create", {site: "Cellar"}).then(() => null, ({name, id, key}) => [name, id, key]);
+          holdfastInbox.append = append;
+          return told;
+        }"""
+    )
+    assert told[0] == "WaitTimeoutError"
+    assert len(told[1]) == len(told[2]) == 36
 
 
 def test_an_edit_that_python_does_not_take_is_no_new_inspection(lone_page):

@@ -1,6 +1,7 @@
 """static/inbox.js in a real page: what it promises before any Python is there."""
 
 import pytest
+from playwright.sync_api import expect
 
 ENTRY = "{type: 'inspection.create', fields: [['site', 'Cellar']], source: 'form'}"
 
@@ -154,6 +155,29 @@ def test_a_dead_connection_is_replaced(lone_page):
         }}"""
     )
     assert count == 1
+
+
+def test_storage_that_opens_slowly_is_waited_for(lone_page):
+    """One request to open gets no answer in time: the page does not say that nothing can be saved, and keeps what is typed."""
+    page = lone_page(
+        """(() => {
+          const {setTimeout} = globalThis;
+          const {open} = IDBFactory.prototype;
+          let silent = true;
+          IDBFactory.prototype.open = function (...given) {
+            return silent ? {} : open.apply(this, given);
+          };
+          globalThis.setTimeout = (work, span, ...given) => {
+            if (span !== 4000 || !silent) return setTimeout(work, span, ...given);
+            return setTimeout(() => { silent = false; work(); }, 0);
+          };
+        })()""",
+        block="**/pyscript.js",
+    )
+    page.evaluate("() => holdfast.ready")
+    expect(page.locator("#cannot-save")).to_be_hidden()
+    page.fill("#site", "Lock 7")
+    expect(page.locator("#draft")).to_contain_text("Draft kept")
 
 
 def test_ids_are_made_without_random_uuid(lone_page):

@@ -483,6 +483,31 @@ async def test_what_an_app_says_before_its_answer_goes_out_at_once(sqlite_shop):
     assert sent == ["http.response.early_hint", *answer, *answer]
 
 
+async def test_what_is_said_before_the_endpoint_begins_lets_no_answer_out_unkept(sqlite_shop):
+    """A middleware within ours hints at something: the endpoint's answer is kept with its key all the same."""
+    shop, client = sqlite_shop
+    shop_app = shop.app()
+
+    async def early(scope, receive, send):
+        if scope["type"] == "http":
+            await send({"type": "http.response.early_hint", "links": []})
+        await inner(scope, receive, send)
+
+    inner = shop_app.build_middleware_stack()
+    while not isinstance(inner, IdempotencyMiddleware):
+        inner = inner.app
+    outer, inner = inner, inner._app
+    outer._app = early
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(outer), base_url="http://shop", headers=client.headers
+    ) as hinted:
+        answers = [await hinted.post("/sync") for _ in range(2)]
+    assert [(answer.status_code, answer.content) for answer in answers] == [
+        (answers[0].status_code, answers[0].content)
+    ] * 2
+    assert shop.calls == 1
+
+
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
 async def test_what_an_endpoint_writes_commits_with_its_key(request, tmp_path, kind):
     """Kept with a success; undone by an answer of 400 or more and by an exception; and by losing the claim."""

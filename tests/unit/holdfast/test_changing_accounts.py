@@ -1,6 +1,9 @@
 """Signing out while jobs are being sent: what has left is settled, nothing more leaves under that name, nothing of it stays."""
 
+from collections.abc import Sequence
+
 from holdfast import Outbox
+from holdfast.ports import InboxEntry
 from holdfast.testing import receipt
 from tests.support.device import Device, Silence
 
@@ -58,6 +61,29 @@ async def test_a_tab_that_waits_for_its_turn_sends_nothing_for_who_has_left() ->
     silence.answer()
     await device.rest()
     assert device.sent() == ["a"]
+
+
+async def test_who_signs_out_while_the_inbox_is_taken_in_sends_nothing_more() -> None:
+    """The drain has read who is signed in, and then had to do with the inbox for a while."""
+    device = Device()
+    outbox = await device.context()
+    await outbox.sign_in("mara")
+    device.offline()
+    await outbox.enqueue("note", {"text": "a"})
+    await device.rest()
+    device.network.sent.clear()
+    device.online()
+    device.inbox.add(InboxEntry(1, "i", "k", "note", "mara", 0, None, {"text": "b"}, {}, []))
+    remove = device.inbox.remove
+
+    async def remove_late(positions: Sequence[int]) -> None:
+        await remove(positions)
+        await outbox.sign_out()
+
+    device.inbox.remove = remove_late  # type: ignore[method-assign]
+    await device.clock.advance(60_000)
+    await device.deliver_all(outbox)
+    assert device.sent() == []
 
 
 async def test_what_arrives_after_signing_out_leaves_no_content_behind() -> None:

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from holdfast import Outbox
-from tests.support.device import STEADY, Device, check_laws, describe
+from tests.support.device import STEADY, Device, Outage, check_laws, describe
 
 
 def breaks(*_given: object) -> None:
@@ -38,6 +38,19 @@ async def test_a_judgement_that_raises_is_a_failed_attempt(options: dict[str, ob
     assert row["said"]["title"] == title
     assert device.record(odd.id)["unknown_since"] is not None
     check_laws(device.store)
+
+
+async def test_a_judgement_that_raises_during_an_outage_burns_no_attempt() -> None:
+    """It expects an answer and there is none: what counts is whether the server is there."""
+    device = Device()
+    device.network.answer = Outage(device)
+    outbox = Outbox("test", app_version=1)
+    outbox.route("odd", "POST", "/api/odd", attempts=3, backoff=STEADY, receipt=breaks)  # type: ignore[arg-type]
+    await device.context(outbox)
+    odd = await outbox.enqueue("odd", {"text": "a"})
+    await device.deliver_all(outbox)
+    assert device.end(odd.id) == ("pending", "unreachable")
+    assert device.record(odd.id)["attempts"] == 0
 
 
 async def test_a_judgement_that_raises_does_not_fail_those_that_share_the_request() -> None:

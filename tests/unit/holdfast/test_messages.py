@@ -122,6 +122,20 @@ async def test_a_wrong_message_is_answered_with_what_is_wrong(method: object, pa
     assert (name == "InvalidPayloadError") == ("violations" in reply["error"])
 
 
+async def test_a_fault_of_our_own_is_answered_too() -> None:
+    """Who hears nothing takes Python for dead; the page turns to what it can do without."""
+    outbox = describe()
+
+    async def stats() -> dict[str, Any]:
+        raise IndexError("no estimate")
+
+    outbox.stats = stats  # type: ignore[method-assign]
+    await Device().context(outbox)
+    reply = json.loads(await dispatch(outbox, json.dumps({"holdfast": 1, "method": "stats"})))
+    assert reply["error"]["name"] == "UnavailableError"
+    assert "no estimate" in reply["error"]["message"]
+
+
 @pytest.mark.parametrize("text", ["", "x", "[]", "null", "5", '"jobs"', "{}", "[" * 100_000, '{"method": "jobs"}x'])
 async def test_what_is_no_message_is_answered_too(text: str) -> None:
     """A reply always comes, or the other side would wait for ever."""

@@ -268,6 +268,27 @@ async def test_a_job_that_takes_its_context_down_again_and_again_is_put_aside() 
     assert device.end(accepted.id) == ("failed", "crashed")
 
 
+async def test_a_death_soon_after_its_claim_counts_though_the_drain_began_long_before() -> None:
+    """The server was slow to say that it is there; what tells of the job is the time since it was claimed."""
+    device = Device()
+    device.network.answer = Silence()
+    look = device.network.fetch_json
+
+    async def look_slowly(url: str, timeout_ms: int) -> object:
+        await device.clock.sleep(6_000)
+        return await look(url, timeout_ms)
+
+    device.network.fetch_json = look_slowly  # type: ignore[method-assign]
+    accepted = await (await device.context()).enqueue("note", {"text": "poison"})
+    for _ in range(8):
+        await device.clock.advance(21_000)
+        await device.crash()
+        outbox = await device.context()
+        outbox.wake()
+        await device.rest()
+    assert device.end(accepted.id) == ("failed", "crashed")
+
+
 async def test_deaths_count_in_a_row() -> None:
     """An answer between them, whatever it says, starts the count anew: then it was not this job that took its context down."""
     device = Device()
