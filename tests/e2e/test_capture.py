@@ -210,7 +210,7 @@ def test_what_is_stored_is_listed_while_python_is_still_starting(server, chromiu
     wait_until_sent(page)
     page.evaluate("() => holdfastInbox.append({ type: 'inspection.create', fields: [['site', 'No day']] })")
     until_page(page, "async () => (await holdfast.jobs({ state: 'failed' })).length === 1", "a failed one")
-    device.offline()
+    page.evaluate("() => holdfast.pause()")
     save(page, Inspection(site="Lock 2"))
     rows = page.evaluate("() => holdfast.jobs()")
     page.context.add_init_script(HELD_PYTHON)
