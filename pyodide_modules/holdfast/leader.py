@@ -7,10 +7,9 @@ exactly one: every page drains on its own wakes, and a second leader would only 
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from holdfast.errors import StorageError
+from holdfast.errors import NewerStorageError, StorageError
 from holdfast.moments import is_over
 from holdfast.transactions.gating import beat, read_holder
 
@@ -87,9 +86,12 @@ class Leader:
             self._hurry.clear()
             self._wake_at = clock.now() + LOOK_MS
             self._wake()
-            # Without its lease it may be replaced, which costs nothing; the next look opens the database anew.
-            with suppress(StorageError):
+            try:
                 await self._ports.store.run(beat(self._lock_name, self._holder, LEASE_MS, clock.now()))
+            except NewerStorageError:
+                raise  # an update left this page behind: one that can read the database leads
+            except StorageError:
+                pass  # without its lease it may be replaced, which costs nothing; the next look opens the database anew
             await clock.sleep(SHORTEST_MS)
             await self._sleep()
 

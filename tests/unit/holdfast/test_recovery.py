@@ -3,15 +3,18 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from holdfast import File
 from holdfast.backoff import Backoff
+from holdfast.errors import NewerStorageError
 from holdfast.held import HeldLock
 from holdfast.leader import Leader
 from holdfast.outcome import Delivered, Outcome
-from holdfast.storage import Delete, transaction
+from holdfast.storage import Delete, Transaction, transaction
 from holdfast.testing import Laboratory, MemoryLocks, answer_with, receipt
 from holdfast.transactions.gating import take_lease
 from holdfast.transactions.settle import Attempt, settle
@@ -206,6 +209,30 @@ async def test_whoever_holds_a_lock_is_gone_unless_its_lease_runs(lock: str) -> 
     assert await device.store.run(take_lease(lock, "frozen", 60_000, device.clock.now() + 86_400_000))
     assert await gone()
     leader.cancel()
+
+
+class Outdated:
+    """A database that a newer version has converted, as a page of the older one sees it."""
+
+    async def run(self, transaction: Transaction[Any]) -> Any:
+        raise NewerStorageError(transaction.name)
+
+    def close(self) -> None: ...
+
+
+async def test_a_page_that_an_update_left_behind_does_not_lead() -> None:
+    """It could wake nothing. Where it led before, the page of the new version leads at once, and need not rob it."""
+    device = Device()
+    outbox = await device.context()
+    old = Leader(replace(outbox.ports, store=Outdated()), outbox.name, outbox.wake, outbox.listen)
+    new = Leader(outbox.ports, outbox.name, outbox.wake, outbox.listen)
+    running = [asyncio.ensure_future(leader.run()) for leader in (old, new)]
+    await device.rest()
+    assert (old.leads, new.leads) == (False, True)
+    await device.clock.advance(200_000)
+    assert (old.leads, new.leads) == (False, True)
+    for task in running:
+        task.cancel()
 
 
 def attempt_of(job_id: str, fence: int) -> Attempt:
