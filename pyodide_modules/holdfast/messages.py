@@ -48,7 +48,8 @@ async def _edit(outbox: Outbox, params: dict[str, Any], files: Sequence[File]) -
     keeps = params.get("keep_attachments", False)
     check_one_of("keep_attachments", keeps, (False, True))
     attachments = None if keeps else files
-    accepted = await outbox.edit(_id(params), params["payload"], attachments=attachments)
+    options = params.get("options") or {}
+    accepted = await outbox.edit(_id(params), params["payload"], attachments=attachments, **options)
     return {"id": accepted.id, "key": accepted.key}
 
 
@@ -108,7 +109,7 @@ async def _unsent(outbox: Outbox, _params: dict[str, Any], _files: Sequence[File
 METHODS: dict[str, tuple[Method, tuple[str, ...]]] = {
     "enqueue": (_enqueue, ("type", "payload", "options")),
     "submit": (_submit, ("entry",)),
-    "edit": (_edit, ("id", "payload", "keep_attachments")),
+    "edit": (_edit, ("id", "payload", "keep_attachments", "options")),
     "jobs": (_jobs, ("filter",)),
     "job": (_job, ("id",)),
     "wait": (_wait, ("id", "timeout_ms")),

@@ -66,6 +66,16 @@ async def test_a_job_can_be_cancelled_retried_and_edited_by_messages() -> None:
     assert "cancelled" in refused["message"]
 
 
+async def test_an_edit_with_an_id_and_a_key_for_the_new_job_is_done_once() -> None:
+    """Whoever got no answer asks once more, and gets that of the first time."""
+    device = Device()
+    made = (await ask(device, "enqueue", {"type": "note", "payload": {"text": "a"}, "options": {"delay_ms": 9}}))["ok"]
+    ids = {"id": "mine", "key": "key-mine"}
+    message = {"id": made["id"], "payload": {"text": "b"}, "options": ids}
+    assert (await ask(device, "edit", message))["ok"] == ids
+    assert (await ask(device, "edit", message))["ok"] == ids
+
+
 async def test_a_form_is_saved_or_refused_with_every_broken_rule() -> None:
     """Refusals of a form are an answer, not an error."""
     device = Device()
@@ -108,6 +118,7 @@ async def test_a_form_is_saved_or_refused_with_every_broken_rule() -> None:
         ("pause", {"queue": "notes", "type": "note"}, "InvalidOptionError"),
         ("retry", {"id": "nowhere", "accept_duplicate": "true"}, "InvalidOptionError"),
         ("edit", {"id": "nowhere", "payload": {}, "keep_attachments": "yes"}, "InvalidOptionError"),
+        ("edit", {"id": "nowhere", "payload": {}, "options": {"lane": "x"}}, "InvalidOptionError"),
         ("drain", {"reason": "sync", "last_chance": True}, None),
     ],
 )
