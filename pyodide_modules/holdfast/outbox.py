@@ -45,7 +45,7 @@ from holdfast.limits import (
 )
 from holdfast.ports import InboxEntry
 from holdfast.processor import Processor
-from holdfast.registry import Registry
+from holdfast.registry import Queue, Registry
 from holdfast.routes import Route, check_path
 from holdfast.rows import row_in_inbox, rows
 from holdfast.statistics import described_storage, statistics
@@ -173,6 +173,18 @@ class Outbox(Registry):
                 "before `open`."
             )
         super()._register(handler)
+
+    def queue(self, name: str, *, concurrency: int = 1, depth: int = 10_000) -> Queue:
+        """Set up a queue: how many of its lanes are served at once, and how many unsent jobs it takes.
+
+        Raises:
+            InvalidOptionError: no name, a number below one, the queue was set up already, or the outbox is open.
+        """
+        if self._drains is not None:
+            raise InvalidOptionError(
+                f"The outbox {self.name!r} is open already: set up the queue {name!r} before `open`."
+            )
+        return super().queue(name, concurrency=concurrency, depth=depth)
 
     @property
     def ports(self) -> Ports:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
+from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
 from holdfast.batch import judge_all, needs_look
@@ -39,6 +40,8 @@ PROBE_TIMEOUT_MS = 10_000
 LOOK_MS = 60_000
 """How often a pass with a lane free looks whether there is more to send."""
 SHORTEST_MS = 50
+OWN_ORIGIN = Route("flags", "POST", "/")
+"""Where our own server is asked what it has switched off by an app that has tasks, and no route to it any more."""
 
 
 @dataclass(slots=True)
@@ -143,7 +146,7 @@ class Processor:
         sending: list[Send] = []
         renewal = asyncio.ensure_future(self._keep(sending, who))
         try:
-            last = await self._send_all(first, sending, who, most=self._queue.concurrency - first.taken)
+            last = await self._send_all(first, sending, who)
         finally:
             renewal.cancel()
             for send in sending:
@@ -153,18 +156,23 @@ class Processor:
             await self._ports.store.run(wipe_finished(account))
         return _earliest(first.next_at, last.next_at)
 
-    async def _send_all(self, found: Claim, sending: list[Send], who: Claimant, most: int) -> Claim:
-        """Send what was claimed and whatever can be claimed, `most` lanes at once, until all is settled; returns the last look."""
+    async def _send_all(self, found: Claim, sending: list[Send], who: Claimant) -> Claim:
+        """Send what was claimed and whatever can be claimed until all is settled; returns the last look."""
+        begun = found
         while True:
+            most = self._queue.concurrency - begun.taken
             sending += [self._begin(lane) for lane in found.lanes]
             if found.look_at or found.more:
                 for origin in sorted(found.look_at):
                     await self._look_at(origin)
                 found = await self._claim_more(who, sending, most - len(sending))
+            elif begun.recover_at is not None and is_over(begun.recover_at, self._ports.clock.now(), LEASE_MS):
+                begun = found = await self._begin_again(who, sending, begun)
             elif not sending:
                 return found
             else:
-                await self._until_something_to_do(sending, found.next_at, has_room=len(sending) < most)
+                next_at = _earliest(found.next_at, begun.recover_at)
+                await self._until_something_to_do(sending, next_at, has_room=len(sending) < self._queue.concurrency)
                 ended = next((send for send in sending if send.task.done()), None)
                 if ended is None:
                     found = await self._claim_more(who, sending, most - len(sending))
@@ -226,6 +234,19 @@ class Processor:
         self._tell(found)
         return found
 
+    async def _begin_again(self, who: Claimant, sending: Sequence[Send], begun: Claim) -> Claim:
+        """Look as at the beginning: a lease that somebody else had left is over. As with any look, one that fails is made later."""
+        free, now = self._queue.concurrency - len(sending), self._ports.clock.now()
+        ours = frozenset(job_id for send in sending for job_id in send.fences)
+        try:
+            found = await self._ports.store.run(begin(who, self._room(free), self._retention, now, ours))
+        except StorageError:
+            if not sending:
+                raise
+            return Claim(taken=begun.taken, recover_at=now + LOOK_MS)
+        self._tell(found)
+        return found
+
     async def _settle(self, ended: Send, who: Claimant, free: int) -> Claim:
         """Settle what a request came to and claim what is next."""
         attempts = [] if ended.task.cancelled() else ended.task.result()
@@ -264,8 +285,8 @@ class Processor:
 
     async def _look_at(self, origin: str) -> None:
         """Ask a server whether it is there and what it has switched off; its breaker closes or opens accordingly."""
-        route = next((route for route in self._routes() if route.origin == origin), None)
-        if route is not None and not await self._probe(route):
+        route = next((route for route in self._routes() if route.origin == origin), OWN_ORIGIN)
+        if not await self._probe(route):
             miss = Miss(origin, route.backoff, self._ports.entropy.random(), self._ports.offline())
             await self._ports.store.run(not_reached(miss, self._ports.clock.now()))
 
@@ -326,7 +347,9 @@ class Processor:
         answer = await self._ports.transport.send(request, self._progress(claimed.record["id"]))
         if answer.failure == "aborted":
             return None
-        answered = (route.receipt or is_receipt)(answer, claimed.record["key"])
+        answered: Any = (route.receipt or is_receipt)(answer, claimed.record["key"])
+        if isawaitable(answered):  # which is always true: any answer would be a receipt
+            raise TypeError(f"receipt of the route {route.type!r} is not to be awaited, and returned {answered!r}.")
         reached_now = await self._is_there(route) if needs_probe(answer, answered=answered) else True
         return judge(
             answer,

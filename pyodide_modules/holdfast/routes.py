@@ -101,7 +101,7 @@ class Route:
         for name in ("receipt", "classify"):
             judges = getattr(self, name)
             # What an async function returns is always true: any answer would be a receipt.
-            if judges is not None and (not callable(judges) or iscoroutinefunction(judges)):
+            if judges is not None and (not callable(judges) or _is_async(judges)):
                 raise InvalidOptionError(f"{name} takes a function that is not async, or nothing; not {judges!r}.")
         _check_batch(self)
 
@@ -170,6 +170,10 @@ def _is_address(url: str) -> bool:
     except ValueError:
         return False
     return _URL.fullmatch(url) is not None
+
+
+def _is_async(judges: Any) -> bool:
+    return iscoroutinefunction(judges) or iscoroutinefunction(type(judges).__call__)
 
 
 def _check_batch(route: Route) -> None:

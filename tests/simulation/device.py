@@ -58,6 +58,8 @@ class Context(Owner):
         self.outbox: Outbox
         self.main: asyncio.Task[Any] | None = None
         self.troubled_at = -EXCUSE_MS
+        self.heard_at = -DAY_MS
+        """When it was last told who is signed in."""
 
     @property
     def runs(self) -> bool:
@@ -98,6 +100,7 @@ class Device:
         self.inbox: list[InboxEntry] = []
         self.entries = 0
         self.account = "ann"
+        self.account_since = 0
         self.session: str | None = "ann"
         self.offset_ms = 0
         self.jumped = False
@@ -118,6 +121,7 @@ class Device:
             note=note,
             outage=lambda: self.outages if self.outage_at is not None else 0,
             may_claim=self.may_claim,
+            has_left=self.has_left,
             steady=lambda owner: not self.jumped and loop.now - _troubled(owner) > FRESH_MS,
             now=self.now,
             inserted=inserted,
@@ -134,6 +138,20 @@ class Device:
         name = f"sim:queue:{queue}"
         assert isinstance(owner, Context)
         return self.leases or name in owner.inside or self.loop.now - owner.lost.get(name, -DAY_MS) < 1_000
+
+    def has_left(self, owner: Owner, account: str) -> bool:
+        """Whether it has heard that the account is no longer signed in; what it had begun to store may still be committed."""
+        assert isinstance(owner, Context)
+        heard = self.account_since <= owner.heard_at < self.loop.now - 1_000
+        return account != self.account and heard and self.loop.now - owner.troubled_at > FRESH_MS
+
+    def tell(self, context: Context, event: Event) -> None:
+        """It hears an event, its own or that of another."""
+        if event["kind"] == "account":
+            context.heard_at = self.loop.now
+
+    def set_account(self, account: str) -> None:
+        self.account, self.account_since = account, self.loop.now
 
     def living(self) -> list[Context]:
         return [context for context in self.contexts if not context.dead]

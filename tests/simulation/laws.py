@@ -75,6 +75,7 @@ class Laws:
         note: Callable[[str, str], None],
         outage: Callable[[], int],
         may_claim: Callable[[Owner, str], bool],
+        has_left: Callable[[Owner, str], bool],
         steady: Callable[[Owner], bool],
         now: Callable[[], int],
         inserted: Callable[[Record, Any, list[str]], None],
@@ -101,6 +102,7 @@ class Laws:
         self._note = note
         self._outage = outage
         self._may_claim = may_claim
+        self._has_left = has_left
         self._steady = steady
         self._now = now
         self._inserted = inserted
@@ -310,8 +312,7 @@ class Laws:
         # A settle that shares the commit writes its gates before anything is claimed.
         gates, now = self.gates, claimed[0]["updated_at"]
         queue, account = claimed[0]["queue"], claimed[0]["account"]
-        if not self._may_claim(owner, queue):
-            self._fault(f"{name}: {owner.name} claims in {queue} without its lock")
+        self._claims_for(name, owner, queue, account)
         for record in claimed:
             job = record["id"]
             before = touched[job] or record
@@ -336,6 +337,12 @@ class Laws:
                 self._fault(f"{name}: {job} ({before['reason']}) was claimed with others of its lane")
         if len(claimed) == len([job for job in touched if self._touched_by_tidy(touched[job], self.jobs.get(job))]):
             self._urgent(name, claimed, now, gates)
+
+    def _claims_for(self, name: str, owner: Owner, queue: str, account: str) -> None:
+        if not self._may_claim(owner, queue):
+            self._fault(f"{name}: {owner.name} claims in {queue} without its lock")
+        if self._has_left(owner, account):
+            self._fault(f"{name}: {owner.name} claims for {account}, and has heard of its sign-out")
 
     def _touched_by_tidy(self, before: Record | None, after: Record | None) -> bool:
         return before is None or after is None or before["state"] != after["state"]

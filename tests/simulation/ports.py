@@ -114,7 +114,7 @@ class SimInbox:
 
     async def set_account(self, account: str) -> None:
         await self.device.pause(self.context)
-        self.device.account = account
+        self.device.set_account(account)
 
     async def wipe_drafts(self) -> None:
         await self.device.pause(self.context)
@@ -143,15 +143,17 @@ class SimChannel:
 
     def post(self, event: Event) -> None:
         device = self.device
+        device.tell(self.context, event)
         for other in device.living():
             if other is not self.context and device.chance.random() >= device.weather.drop_event:
-                device.loop.after(device.chance.choice((0, 1, 20)), _hear, other, dict(event), owner=other)
+                device.loop.after(device.chance.choice((0, 1, 20)), _hear, device, other, dict(event), owner=other)
 
     def listen(self, callback: Callable[[Event], None]) -> Callable[[], None]:
         self.context.listeners.append(callback)
         return lambda: self.context.listeners.remove(callback)
 
 
-def _hear(context: Context, event: Event) -> None:
+def _hear(device: Device, context: Context, event: Event) -> None:
+    device.tell(context, event)
     for listener in list(context.listeners):
         listener(event)

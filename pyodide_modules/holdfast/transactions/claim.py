@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from holdfast.transactions.tidy import Retention
 
 STORES = ("jobs", "bodies", "attachments", "queues", "gates", "holders", "quarantine")
+NOTHING: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,8 @@ class Claim:
     """It stopped at the bound of one transaction: look again at once."""
     taken: int = 0
     """Lanes in which claims of other holders still run, as a drain begins."""
+    recover_at: Millis | None = None
+    """When the first of those claims can be recovered."""
     fresh_ms: Millis = PROBE_WAIT_MS
     """How long it believes what a server said of itself: not for long as a drain begins, longer while it goes on."""
 
@@ -88,7 +91,9 @@ class Claim:
         self.next_at = at if self.next_at is None else min(self.next_at, at)
 
 
-def _tidying(who: Claimant, _limit: int, retention: Retention, now: Millis) -> tuple[Read, ...]:
+def _tidying(
+    who: Claimant, _limit: int, retention: Retention, now: Millis, _sending: frozenset[str] = NOTHING
+) -> tuple[Read, ...]:
     return (*tidying(who.account, who.queue, retention, now), *first_looks(who))
 
 
@@ -100,13 +105,16 @@ def first_looks(who: Claimant) -> tuple[Read, ...]:
 
 
 @transaction(*STORES, durability="relaxed", ahead=_tidying)
-def begin(who: Claimant, limit: int, retention: Retention, now: Millis) -> Steps[Claim]:
-    """The first look of a drain: tidy up, then claim."""
+def begin(
+    who: Claimant, limit: int, retention: Retention, now: Millis, sending: frozenset[str] = NOTHING
+) -> Steps[Claim]:
+    """The first look of a drain that is `sending` nothing yet, or one when claims it had found have ended: tidy up, then claim."""
     tidied = yield from recover(
         who.account,
         who.queue,
         who.holder,
         who.lease_ms,
+        sending,
         granted=who.granted,
         now=now,
     )
@@ -114,7 +122,7 @@ def begin(who: Claimant, limit: int, retention: Retention, now: Millis) -> Steps
     yield from prune(who.account, who.queue, retention, now, tidied)
     yield from mend_waits(who.account, who.lock, who.lease_ms, now, tidied)
     found = Claim(next_at=tidied.next_at, changed=tidied.changed, about_to_prune=tidied.about_to_prune)
-    found.taken, found.fresh_ms = len(tidied.leased), FLAGS_MS
+    found.taken, found.recover_at, found.fresh_ms = len(tidied.leased), tidied.recover_at, FLAGS_MS
     yield from _lease(who, limit - found.taken, now, found)
     return found
 

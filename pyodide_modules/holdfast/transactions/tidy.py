@@ -59,6 +59,8 @@ class Tidied:
     """When the first living lease or time limit ends."""
     leased: set[str] = field(default_factory=set)
     """Lanes in which claims of other holders still run."""
+    recover_at: Millis | None = None
+    """When the first of those claims ends."""
     about_to_prune: list[str] = field(default_factory=list)
 
     def look_again(self, at: Millis) -> None:
@@ -93,19 +95,28 @@ def _old(account: str, state: State, retention: Retention, now: Millis) -> GetAl
 
 
 def recover(
-    account: str, queue_name: str, holder: str, lease_ms: Millis, *, granted: bool, now: Millis
+    account: str,
+    queue_name: str,
+    holder: str,
+    lease_ms: Millis,
+    sending: frozenset[str],
+    *,
+    granted: bool,
+    now: Millis,
 ) -> Steps[Tidied]:
     """Give back the claims whose holder is gone: at once if the queue's lock was granted to us, else after their lease.
 
-    A claim that ended by death uses no attempt. A job that takes its context down again and again is put aside.
+    Those of jobs that are `sending` live. A claim that ended by death uses no attempt. A job that takes its context down again and again is put aside.
     """
     found = Tidied()
     leases = yield _leases(account, queue_name)
     for record in leases:
+        if record["id"] in sending:
+            continue
         ours = record["holder"] == holder  # of a drain that lost its lock: nothing of it runs any more
         if not ours and not granted and not is_over(record["lease_until"], now, lease_ms):
             found.leased.add(record["lane_key"])
-            found.look_again(record["lease_until"])
+            found.recover_at = min(record["lease_until"], found.recover_at or record["lease_until"])
             continue
         # A lease that was never renewed ended soon after its claim; beside others nobody knows who was to blame.
         quick = not ours and record["lease_until"] - record["updated_at"] <= lease_ms and len(leases) == 1
@@ -118,6 +129,8 @@ def recover(
         yield from store(released | {"crashes": crashes}, queue)
         yield from promote(released)
         found.changed.append(record["id"])
+    if found.recover_at is not None:
+        found.look_again(found.recover_at)
     return found
 
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from holdfast.transactions.claim import Claimant
 
 
-AT_ONCE: Final = 50
-"""Bodies read in one go. The last that fits may be the first of them, and then the others were read in vain."""
+AT_FIRST: Final = 8
+"""Bodies read in one go, twice as many each time. The last that fits may be the first of them, and the others were read in vain."""
 
 
 def followers(who: Claimant, head: Record, payload: Any, gates: Gates, now: Millis) -> Steps[list[tuple[Record, Any]]]:
@@ -35,8 +35,10 @@ def followers(who: Claimant, head: Record, payload: Any, gates: Gates, now: Mill
     behind = KeyRange([*lane, head["place"] + 1], [*lane, ABOVE_ALL])
     records = yield GetAll("jobs", behind, "lanes", most - 1)
     able = list(takewhile(lambda record: _may_follow(who, head, record, gates, now), records))
-    for first in range(0, len(able), AT_ONCE):
-        some = able[first : first + AT_ONCE]
+    first = 0
+    while first < len(able):
+        some = able[first : 2 * first + AT_FIRST]
+        first += len(some)
         bodies = yield GetEach("bodies", tuple(record["id"] for record in some))
         for record, body in zip(some, bodies, strict=True):
             most = min(most, _most_with(who, record, gates, now))

@@ -1,6 +1,7 @@
 """What an app's own functions get wrong costs attempts, never the queue: each failure counts, ends, and is told."""
 
 import asyncio
+from collections.abc import Iterator
 
 import pytest
 
@@ -12,10 +13,18 @@ def breaks(*_given: object) -> None:
     raise ValueError("no such field")
 
 
+class _JudgedLater:
+    """What an async function returns is always true; nobody awaits this one."""
+
+    def __await__(self) -> Iterator[None]:
+        yield
+
+
 @pytest.mark.parametrize(
     ("options", "title"),
     [
         ({"receipt": breaks}, "ValueError"),
+        ({"receipt": lambda _answer, _key: _JudgedLater()}, "TypeError"),
         ({"classify": breaks}, "ValueError"),
         ({"classify": lambda _answer: "yes"}, "TypeError"),
         ({"classify": lambda _answer: True}, "TypeError"),
@@ -105,3 +114,28 @@ async def test_tasks_go_on_where_no_route_is_left_to_ask_what_is_switched_off() 
     await device.clock.advance(600_000)
     await device.deliver_all(outbox)
     assert ran == ["on"]
+
+
+async def test_tasks_are_switched_on_again_where_no_route_is_left() -> None:
+    """The server is asked where an app usually asks it, and does not want silence any more."""
+    device = Device()
+    device.network.flags["disabled"]["types"] = ["sweep"]
+    before = describe()
+    await device.context(before)
+    await before.enqueue("note", {"text": "a"})
+    await device.deliver_all(before)
+    await device.crash()
+    outbox = Outbox("test", app_version=2)
+    ran: list[str] = []
+
+    async def run(payload: str) -> None:
+        ran.append(payload)
+
+    outbox.task("sweep", queue="notes")(run)
+    await device.context(outbox)
+    await outbox.enqueue("sweep", "now")
+    await device.deliver_all(outbox, span_ms=60_000)
+    assert ran == []
+    device.network.flags["disabled"]["types"] = []
+    await device.deliver_all(outbox)
+    assert ran == ["now"]

@@ -10,10 +10,11 @@ import pytest
 
 from holdfast import File
 from holdfast.backoff import Backoff
-from holdfast.errors import NewerStorageError
+from holdfast.errors import NewerStorageError, StorageClosedError
 from holdfast.held import HeldLock
 from holdfast.leader import Leader
 from holdfast.outcome import Delivered, Outcome
+from holdfast.ports import Answer, Request
 from holdfast.storage import Delete, Transaction, transaction
 from holdfast.testing import Laboratory, MemoryLocks, answer_with, receipt
 from holdfast.transactions.gating import take_lease
@@ -473,3 +474,77 @@ async def test_a_clock_set_back_is_noticed_behind_the_first_head_too(shift_ms: i
     assert device.record(delayed.id)["attempts"] == 0
     assert device.end(early.id) == ("completed", None)
     check_laws(device.store)
+
+
+async def _robbed_of_a_lane(device: Device) -> str:
+    """A context has died in mid-send, and whoever comes next steals its lock; returns the job that was under way."""
+    device.network.answer = Silence()
+    outbox = await device.context(concurrency=2)
+    robbed = await outbox.enqueue("note", {"text": "robbed"}, lane="a")
+    await device.rest()
+    await device.crash()
+    device.lab.locks = StolenLocks()
+    device.network.sent.clear()
+    return robbed.id
+
+
+async def test_a_claim_of_another_is_recovered_while_a_long_send_goes_on() -> None:
+    """Its lease ends in the middle of an upload that takes minutes: its lane goes on beside it."""
+    device = Device()
+    robbed = await _robbed_of_a_lane(device)
+    upload = Silence()
+    device.network.answer = lambda request: (upload if request.payload["text"] == "long" else receipt)(request)
+    outbox = await device.context(concurrency=2)
+    long = await outbox.enqueue("note", {"text": "long"}, lane="b")
+    await device.rest()
+    assert device.sent() == ["long"]
+    await device.clock.advance(60_000)
+    assert device.sent() == ["long", "robbed"]
+    assert (device.end(long.id), device.end(robbed)) == (("processing", None), ("completed", None))
+    upload.answer()
+    await device.rest()
+    assert device.end(long.id) == ("completed", None)
+    check_laws(device.store)
+
+
+async def test_a_claim_of_another_is_recovered_though_a_busy_pass_never_ends() -> None:
+    """There is always something more to send in the other lane."""
+    device = Device()
+    robbed = await _robbed_of_a_lane(device)
+
+    async def slowly(request: Request) -> Answer:
+        await device.clock.sleep(1_000)
+        return receipt(request)
+
+    device.network.answer = slowly
+    outbox = await device.context(concurrency=2)
+    others = [await outbox.enqueue("note", {"text": str(number)}, lane="b") for number in range(90)]
+    await device.clock.advance(70_000)
+    assert device.end(robbed) == ("completed", None)
+    assert device.end(others[-1].id) == ("pending", None)
+    check_laws(device.store)
+
+
+async def test_a_look_for_ended_claims_that_fails_is_made_once_more() -> None:
+    """The upload beside it goes on, and a minute later its lane does."""
+    device = Device()
+    robbed = await _robbed_of_a_lane(device)
+    upload = Silence()
+    device.network.answer = lambda request: (upload if request.payload["text"] == "long" else receipt)(request)
+    outbox = await device.context(concurrency=2)
+    await outbox.enqueue("note", {"text": "long"}, lane="b")
+    await device.rest()
+    run = device.store.run
+
+    async def fails_once(transaction: Transaction[Any]) -> Any:
+        if transaction.name == "begin":
+            device.store.run = run  # type: ignore[method-assign]
+            raise StorageClosedError("The connection was lost.")
+        return await run(transaction)
+
+    device.store.run = fails_once  # type: ignore[assignment, method-assign]
+    await device.clock.advance(60_000)
+    assert device.sent() == ["long"]
+    await device.clock.advance(60_000)
+    assert device.sent() == ["long", "robbed"]
+    assert device.end(robbed) == ("completed", None)

@@ -89,6 +89,13 @@ async def never(*_given: object) -> bool:
     return False
 
 
+class Never:
+    """The same as an object."""
+
+    async def __call__(self, *_given: object) -> bool:
+        return False
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -146,6 +153,7 @@ async def never(*_given: object) -> bool:
         {"secrets": b"pin"},
         {"receipt": "2xx"},
         {"receipt": never},
+        {"receipt": Never()},
         {"classify": True},
         {"classify": never},
     ],
@@ -243,3 +251,5 @@ async def test_a_queue_that_nobody_would_serve_is_refused() -> None:
     assert "late" not in outbox.handlers
     outbox.route("late", "POST", "/api/late", queue="notes")
     assert "late" in outbox.handlers
+    with pytest.raises(InvalidOptionError, match=r"open already: set up the queue 'photos' before `open`"):
+        outbox.queue("photos", concurrency=4)
