@@ -10,6 +10,9 @@ if TYPE_CHECKING:
 
 Encoded = tuple[Any, ...]
 
+PARTS = (str, int, float)
+"""Types of the values that may be part of a key; a boolean, though Python takes it for a number, may not."""
+
 
 def encode(key: Key) -> Encoded:
     """A key as a tuple that sorts the way IndexedDB sorts: numbers, strings (by UTF-16 unit), lists."""
@@ -36,7 +39,10 @@ def key_of(record: Record, schema: ObjectStore) -> Key:
 
 def index_key(record: Record, fields: tuple[str, ...]) -> Key | None:
     """The key of a record in an index; IndexedDB leaves it out unless every part is a valid key."""
-    parts = [record.get(field) for field in fields]
-    if all(isinstance(part, str | int | float) and not isinstance(part, bool) for part in parts):
-        return parts
-    return None
+    parts: list[Any] = []
+    for field in fields:
+        part = record.get(field)
+        if not isinstance(part, PARTS) or isinstance(part, bool):
+            return None
+        parts.append(part)
+    return parts

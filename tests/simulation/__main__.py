@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 from tests.simulation.world import Result, simulate
 
+CHUNK = 8
+
 
 def say(line: str) -> None:
     sys.stdout.write(line + "\n")
@@ -16,8 +18,11 @@ def say(line: str) -> None:
 
 def run_all(seeds: range, *, processes: int | None = None) -> Iterator[Result]:
     """The runs of many seeds, on all processors, in order."""
+    if len(seeds) <= CHUNK:
+        yield from map(simulate, seeds)
+        return
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        yield from pool.imap(simulate, seeds, chunksize=8)
+        yield from pool.imap(simulate, seeds, chunksize=CHUNK)
 
 
 def main() -> int:
