@@ -140,11 +140,25 @@ def test_compressed_copies_hold_the_same_bytes_and_fewer(built):
 
 
 def test_the_figures_of_a_first_visit_are_those_of_the_files(built):
-    """The bytes that README and terminal state are what is really sent."""
+    """The bytes that the terminal states are what is really sent."""
     files = [built.file(url) for url, *_ in built.config["precache"]]
     sent = [copy if (copy := path.with_name(f"{path.name}.br")).is_file() else path for path in files]
     assert (built.result.files, built.result.brotli_bytes) == (len(files), sum(path.stat().st_size for path in sent))
     assert built.result.brotli_bytes < built.result.gzip_bytes < built.result.bytes == built.config["bytes"]
+
+
+def test_the_readme_states_the_figures_of_a_first_visit(built):
+    """In MB, to within a tenth: of both encodings, and of the parts with Brotli."""
+    readme = (ROOT / "README.md").read_text()
+    stated = re.search(
+        r"([\d.]+) MB with Brotli, ([\d.]+) MB with gzip.*?WebAssembly ([\d.]+), .*? ([\d.]+), .*? ([\d.]+)\. ", readme
+    )
+    machine = (built.runtime / "pyodide.asm.wasm.br").stat().st_size
+    library = (built.runtime / "python_stdlib.zip").stat().st_size
+    whole = built.result.brotli_bytes
+    sizes = (whole, built.result.gzip_bytes, machine, library, whole - machine - library)
+    assert stated
+    assert [float(figure) for figure in stated.groups()] == pytest.approx([size / 1e6 for size in sizes], abs=0.1)
 
 
 def test_no_source_map_is_promised(built):
