@@ -25,10 +25,12 @@ from playwright.sync_api import Playwright, expect
 from holdfast_server.build import build as build_app
 from tests.support.browsers import (
     Device,
+    copy_profile,
     launch_chromium,
     launch_firefox,
     wait_until_offline_capable,
 )
+from tests.support.builds import NEXT, changed_app
 from tests.support.inspections import picture
 from tests.support.relay import Relay
 from tests.support.server import ROOT, Server, free_port
@@ -45,8 +47,6 @@ expect.set_options(timeout=30_000)
 # Below what systems hand out by themselves: a browser's own connection must not hold a server's port when it restarts.
 FIRST_PORT = 20_000
 PORTS = 10_000
-# Links to a process that has ended.
-LOCKS = shutil.ignore_patterns("lock", ".parentlock", "Singleton*")
 
 
 class Launcher(Protocol):
@@ -69,6 +69,12 @@ def build(tmp_path_factory) -> Path:
     folder: Path = tmp_path_factory.mktemp("build") / "dist"
     build_app(folder, root=ROOT)
     return folder
+
+
+@pytest.fixture(scope="session")
+def next_build(tmp_path_factory) -> Path:
+    """A later version of the app: other script, other Python in page, library and worker."""
+    return changed_app(tmp_path_factory.mktemp("next"), NEXT)
 
 
 @pytest.fixture(scope="session")
@@ -118,7 +124,7 @@ def _launcher(
     def launch(*options: Any, profile: Path | None = None, visited: bool = False) -> Device:
         folder = profile or tmp_path_factory.mktemp("profile")
         if visited:
-            shutil.copytree(visited_profile, folder, dirs_exist_ok=True, ignore=LOCKS)
+            copy_profile(visited_profile, folder)
         device = Device(folder, lambda folder: start(folder, *options), watch)
         devices.append(device)
         return device.start()

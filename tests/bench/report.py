@@ -3,12 +3,12 @@
 import json
 import os
 import re
-import shutil
 import subprocess
 from typing import Any
 
 from tests.bench.plots import Bar, bars, lines
 from tests.bench.table import Growth, Line, Side, spread, told
+from tests.support.browsers import installed
 from tests.support.server import ROOT
 
 FIGURES = ROOT / "test-results" / "bench.json"
@@ -62,7 +62,7 @@ def main() -> None:
 def machine() -> str:
     """The machine in words that name no one's."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    chromium = shutil.which("chromium")
+    chromium = installed("chromium")
     version = (
         subprocess.run([chromium, "--version"], capture_output=True, text=True, check=True).stdout if chromium else ""
     )

@@ -1,18 +1,18 @@
-"""Other builds of the app: a later version to update to, one whose inspections go together."""
+"""Other builds of the app: a later version with a newer database, one whose inspections go together."""
 
 from pathlib import Path
 
 import pytest
 
-from tests.support.builds import NEXT, changed_app
+from tests.support.builds import NEXT_SCHEMA, changed_app
 
 ROUTE = '    files_field="photos",\n'
 
 
 @pytest.fixture(scope="session")
-def next_build(tmp_path_factory) -> Path:
-    """A later version of the app: other script, other Python in page, library and worker."""
-    return changed_app(tmp_path_factory.mktemp("next"), NEXT)
+def migrating_build(tmp_path_factory) -> Path:
+    """The later version of the app, with a newer database too."""
+    return changed_app(tmp_path_factory.mktemp("migrating"), NEXT_SCHEMA)
 
 
 @pytest.fixture(scope="session")

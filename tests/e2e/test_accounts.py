@@ -1,6 +1,7 @@
 """Signing in and out of the app: nothing of one account reaches another, and nothing that was saved is lost by it."""
 
 import json
+import shutil
 
 import pytest
 from playwright.sync_api import expect
@@ -36,12 +37,20 @@ STORES_NO_DRAFT = """() => {
 OVERFLOW = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
+@pytest.fixture(scope="module")
+def people(tmp_path_factory):
+    """The data folder of a server on which mara and jon have accounts, and nothing has happened yet."""
+    data = tmp_path_factory.mktemp("people") / "data"
+    for name in ("mara", "jon"):
+        add_account(data, name)
+    return data
+
+
 @pytest.fixture
-def server(tmp_path, build, port):
+def server(tmp_path, build, port, people):
     """A server on which mara and jon have accounts."""
-    with Server(tmp_path / "data", build, port=port, options=("--sign-in",)) as server:
-        for name in ("mara", "jon"):
-            add_account(server, name)
+    data = shutil.copytree(people, tmp_path / "data")
+    with Server(data, build, port=port, options=("--sign-in",)) as server:
         yield server
 
 
@@ -83,7 +92,7 @@ def test_the_jobs_of_one_account_wait_while_another_is_signed_in(server, page):
     sign_in(page, "mara")
     save(page, Inspection(site="Mara 1"))
     assert wait_for_received_by(server, "mara", 1) == ["Mara 1"]
-    add_account(server, "mara")  # ends her session
+    add_account(server.data, "mara")  # ends her session
     for site in ("Mara 2", "Mara 3"):
         save(page, Inspection(site=site))
     turn_to(page, "Outbox")
@@ -199,7 +208,7 @@ def test_a_session_that_ends_without_a_network_costs_nothing(server, page):
     """Saving goes on, nothing is sent under nobody's name, the draft stays, and after sign-in all arrives in order."""
     sign_in(page, "mara")
     page.context.set_offline(True)
-    add_account(server, "mara")  # ends her session
+    add_account(server.data, "mara")  # ends her session
     for site in ("Lock 7", "Lock 8"):
         save(page, Inspection(site=site))
     page.reload()

@@ -7,7 +7,16 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.support.browsers import wait_until_offline_capable, wait_until_ready
-from tests.support.inspections import Inspection, expect_delivered, fill, on_device, received, save, submit
+from tests.support.inspections import (
+    Inspection,
+    expect_delivered,
+    expect_saved,
+    fill,
+    on_device,
+    received,
+    save,
+    submit,
+)
 from tests.support.screens import entry, pill, turn_to
 
 pytestmark = pytest.mark.browser
@@ -40,8 +49,8 @@ def serve(server, dist):
 
 
 @pytest.fixture
-def updating(server, chromium, next_build):
-    """A tab of build A with two unsent inspections and a half-typed third, and build B ready on the server."""
+def updating(request, server, chromium):
+    """A tab of build A with two unsent inspections and a half-typed third, another tab, and build B ready on the server."""
     device = chromium(visited=True)
     page = device.open(server.url)
     other = device.open(server.url)
@@ -52,7 +61,7 @@ def updating(server, chromium, next_build):
     expect(page.locator("#draft")).to_have_text(re.compile(r"^Draft kept \d\d:\d\d\.$"))
     page.evaluate("() => { globalThis.untouched = true; }")
     other.evaluate("() => { globalThis.untouched = true; }")
-    serve(server, next_build)
+    serve(server, request.getfixturevalue(getattr(request, "param", "next_build")))
     page.evaluate(LOOK_FOR_UPDATE)
     expect(page.locator("#update")).to_be_visible(timeout=60_000)
     return device, page, other
@@ -129,3 +138,60 @@ def test_an_update_keeps_queue_and_draft_and_mixes_no_files(updating, server):
     page.wait_for_function(
         "async (new_) => (await caches.keys()).join() === `holdfast-${new_}`", arg=new, timeout=60_000
     )
+
+
+DATABASE = """async () => {
+    const done = (request) => new Promise((resolve, reject) => {
+        request.onsuccess = () => resolve(request.result);
+        request.onerror = () => reject(request.error);
+    });
+    const database = await done(indexedDB.open("holdfast:reference"));
+    const stores = database.transaction(["jobs", "sites"]);
+    const [converted, sites] = await Promise.all([
+        done(stores.objectStore("jobs").index("converted").getAll()), done(stores.objectStore("sites").getAll()),
+    ]);
+    database.close();
+    const names = new Map(sites.map(({ id, site }) => [id, site]));
+    return [database.version, converted.map(({ id }) => names.get(id))];
+}"""
+
+
+@pytest.mark.parametrize("updating", ["migrating_build"], indirect=True)
+def test_an_update_with_a_newer_database_keeps_all_while_an_old_tab_stays_open(updating, server):
+    """The old tab lets go of the database, so that it is converted at once. What is typed there is saved all the same, it
+    says what to do, and B sends everything, the old tab's too, while that is still open.
+    """
+    _device, page, other = updating
+    fill(other, Inspection(site="Typed in A"))
+    queued = on_device(page)
+    old = page.evaluate("() => holdfast.build")
+    page.locator("#update").get_by_role("button", name="Update now").click()
+    page.wait_for_function("(old) => globalThis.holdfast && holdfast.build !== old", arg=old, timeout=60_000)
+    wait_until_ready(page)
+    assert page.evaluate(DATABASE) == [2, ["Lock 1", "Lock 2"]]
+    assert on_device(page) == queued
+    expect(page.locator("#site")).to_have_value("Half-typed")
+
+    # A's tab cannot read the newer database: it says so, offers the update, and saves into the inbox.
+    assert other.evaluate("() => untouched")
+    expect(other.locator("#update")).to_be_visible()
+    submit(other)
+    expect_saved(other, "Typed in A")
+    turn_to(other, "Outbox")
+    entry(other, "Lock 1").get_by_role("button", name="Cancel").click()
+    expect(entry(other, "Lock 1")).to_contain_text("Load the new version to go on.")
+
+    expect(page.locator("#count")).to_have_text("3 unsent")
+    page.evaluate("() => holdfast.call('resume', { type: 'inspection.create' })")
+    expect_delivered(server, on_device(page))
+    assert [item["site"] for item in received(server)] == ["Lock 1", "Lock 2", "Typed in A"]
+
+    other.locator("#update").get_by_role("button", name="Update now").click()
+    other.wait_for_function("(old) => globalThis.holdfast && holdfast.build !== old", arg=old, timeout=60_000)
+    wait_until_ready(other)
+    turn_to(other, "New")
+    save(other, Inspection(site="Typed in B"))
+    submit(page)
+    expect(page.locator("#saved")).to_contain_text("Half-typed")
+    expect(page.locator("#count")).to_have_text("All received", timeout=30_000)
+    assert {item["site"] for item in received(server)} == {"Lock 1", "Lock 2", "Typed in A", "Typed in B", "Half-typed"}

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,9 +15,9 @@ PASSWORD = "a good password"
 PATIENCE_MS = 30_000
 
 
-def add_account(server: Server, name: str) -> None:
-    """Add an account; one that is there already loses its sessions."""
-    command = [sys.executable, "-m", "holdfast_server", "accounts", "add", name, "--data", str(server.data)]
+def add_account(data: Path, name: str) -> None:
+    """Add an account to a server's data folder; one that is there already loses its sessions."""
+    command = [sys.executable, "-m", "holdfast_server", "accounts", "add", name, "--data", str(data)]
     subprocess.run(command, input=f"{PASSWORD}\n", text=True, check=True, capture_output=True, timeout=60)
 
 

@@ -54,6 +54,15 @@ FIREFOX_PREFS: dict[str, Any] = {
 }
 
 
+LOCKS = shutil.ignore_patterns("lock", ".parentlock", "Singleton*")
+"""Links to a process that has ended."""
+
+
+def copy_profile(source: Path, folder: Path) -> None:
+    """Put a profile whose browser has ended into a folder of its own, to start from."""
+    shutil.copytree(source, folder, dirs_exist_ok=True, ignore=LOCKS)
+
+
 class Device:
     """One browser on one profile. `launch` starts it there; everything that should survive is in the profile."""
 
@@ -155,15 +164,31 @@ def wait_until_offline_capable(page: Page) -> None:
     )
 
 
+def installed(name: str) -> str | None:
+    """The path of "chromium" or "firefox-esr" where the distribution has both; else Playwright's own are driven, as .ci/browsers.sh has it."""
+    paths = {name: shutil.which(name) for name in ("chromium", "firefox-esr")}
+    return paths[name] if all(paths.values()) else None
+
+
+def which_chromium() -> dict[str, Any]:
+    """What to launch. Of Playwright's own the whole browser: without a channel it would start a smaller one, its headless shell."""
+    path = installed("chromium")
+    return {"executable_path": path} if path else {"channel": "chromium"}
+
+
+def which_firefox() -> dict[str, Any]:
+    """What to launch."""
+    path = installed("firefox-esr")
+    return {"channel": "moz-firefox", "executable_path": path} if path else {}
+
+
 def launch_chromium(playwright: Playwright, profile: Path, args: tuple[str, ...]) -> BrowserContext:
     """The distribution's Chromium, or else Playwright's own, with this profile."""
-    return playwright.chromium.launch_persistent_context(
-        profile, executable_path=shutil.which("chromium"), args=[*CHROMIUM_ARGS, *args]
-    )
+    return playwright.chromium.launch_persistent_context(profile, args=[*CHROMIUM_ARGS, *args], **which_chromium())
 
 
 def launch_firefox(playwright: Playwright, profile: Path, prefs: dict[str, Any]) -> BrowserContext:
     """The distribution's Firefox ESR, or else Playwright's own, with this profile."""
-    path = shutil.which("firefox-esr")
-    where = {"channel": "moz-firefox", "executable_path": path} if path else {}
-    return playwright.firefox.launch_persistent_context(profile, firefox_user_prefs={**FIREFOX_PREFS, **prefs}, **where)
+    return playwright.firefox.launch_persistent_context(
+        profile, firefox_user_prefs={**FIREFOX_PREFS, **prefs}, **which_firefox()
+    )

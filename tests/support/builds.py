@@ -25,6 +25,39 @@ NEXT = {
 what it sends and what its worker answers.
 """
 
+NEXT_SCHEMA = NEXT | {
+    "pyodide_modules/holdfast/schema.py": ("""            "quarantine": ObjectStore(key="id", indexes={}),
+        },
+    ),
+)
+""", """            "quarantine": ObjectStore(key="id", indexes={}),
+        },
+    ),
+)
+
+
+def _note_sites():
+    from holdfast.storage import Get, GetAll, Put
+
+    for job in (yield GetAll("jobs")):
+        body = yield Get("bodies", job["id"])
+        yield Put("sites", {"id": job["id"], "site": body["payload"]["site"]})
+        yield Put("jobs", job | {"schema": 2})
+
+
+MIGRATIONS += (
+    Migration(
+        adds={
+            "jobs": ObjectStore(key="id", indexes={"converted": ("schema", "created_at")}),
+            "sites": ObjectStore(key="id", indexes={}),
+        },
+        convert=_note_sites,
+    ),
+)
+"""),
+}  # fmt: skip
+"""The same with a database of one version more: another object store, another index, and every job converted."""
+
 
 def changed_app(root: Path, changes: dict[str, tuple[str, str]]) -> Path:
     """Build a copy of the app, made in `root`, in which the first of each pair is replaced by the second, once a file."""
