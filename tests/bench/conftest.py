@@ -17,7 +17,7 @@ from tests.support.server import ROOT, Server, free_port
 from tests.support.watch import Watch
 
 QUICK = bool(os.environ.get("QUICK"))
-ROUNDS = 3 if QUICK else 9
+ROUNDS = 3 if QUICK else 5
 FIGURES = ROOT / "test-results" / "bench.json"
 CONTENDERS = Path(__file__).parent / "contenders"
 PUBLISHED = (
@@ -34,7 +34,7 @@ TABLE = pytest.StashKey[Table]()
 
 @pytest.fixture(scope="session")
 def table(request) -> Table:
-    table = Table(rounds=ROUNDS)
+    table = Table(rounds=ROUNDS, path=FIGURES)
     request.config.stash[TABLE] = table
     return table
 
@@ -44,7 +44,6 @@ def pytest_terminal_summary(terminalreporter, config):
     if table is None or not table.lines:
         return
     terminalreporter.write_line(str(table))
-    table.write(FIGURES)
     terminalreporter.write_line(f"Every round: {FIGURES.relative_to(ROOT)}")
 
 

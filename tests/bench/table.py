@@ -144,14 +144,16 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
 
 @dataclass
 class Table:
-    """What was measured so far."""
+    """What was measured so far, in a file as well: a run that is broken off has not been for nothing."""
 
     rounds: int
+    path: Path
     rows: dict[str, Sequence[Measured]] = field(default_factory=dict)
 
     def add(self, row: str, measured: Sequence[Measured]) -> None:
-        """Take in what a row measured."""
+        """Take in what a row measured, and write down all there is."""
         self.rows[row] = measured
+        self._write()
 
     @property
     def lines(self) -> list[tuple[str, Line]]:
@@ -179,9 +181,9 @@ class Table:
         note = f"Medians of {self.rounds} rounds; in brackets, where the middle half of them lies."
         return "\n\n".join(["", *parts, note, ""])
 
-    def write(self, path: Path) -> None:
-        """Write everything measured, every round of it, as JSON."""
-        path.parent.mkdir(parents=True, exist_ok=True)
+    def _write(self) -> None:
+        """Everything measured, every round of it, as JSON."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         facts = {
             "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "machine": platform.platform(),
@@ -193,7 +195,7 @@ class Table:
                 for growth in self.growths
             ],
         }
-        path.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+        self.path.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
 
 
 def spread(side: Side, unit: str) -> str:

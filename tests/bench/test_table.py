@@ -28,9 +28,9 @@ def test_a_ratio_above_one_means_that_ours_takes_less():
         (line(10, 30), ""),
     ],
 )
-def test_a_budget_is_met_at_its_very_figure(measured, verdict):
+def test_a_budget_is_met_at_its_very_figure(measured, verdict, tmp_path):
     assert measured.verdict == verdict
-    table = Table(rounds=1)
+    table = Table(rounds=1, path=tmp_path / "bench.json")
     table.add("a_row", [measured])
     assert verdict in str(table)
 
@@ -48,10 +48,9 @@ def test_a_cost_that_does_not_grow_has_the_slope_one():
 
 
 def test_every_value_of_every_round_is_written(tmp_path):
-    table = Table(rounds=2)
+    table = Table(rounds=2, path=tmp_path / "bench.json")
     growth = Growth(what="time", unit="ms", sizes=[1, 10], costs={"flat": [5, 5]})
     table.add("a_row", [Line(what="a thing", unit="ms", ours=Side(name="ours", values=[1, 2])), growth])
-    table.write(tmp_path / "bench.json")
     written = json.loads((tmp_path / "bench.json").read_text())
     assert written["lines"][0]["ours"]["values"] == [1, 2]
     assert written["lines"][0]["row"] == "a_row"
