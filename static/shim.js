@@ -14,7 +14,10 @@
   /** What Python says no to: the form keeps its content, and the person is told why. */
   const REFUSALS = ["TooLargeError", "QueueFullError", "UnknownTypeError", "InvalidOptionError", "SecretError"];
 
-  /** Submissions by job id: what was sent under it, and its result. @type {Map<string, {print: string, result: Promise<any>}>} */
+  /**
+   * Submissions by job id: what was sent under it, and whether the same may be sent once more, since it was not saved. It may
+   * be stored late after all, so an id stays with its content. @type {Map<string, {print: string, mayRepeat: boolean}>}
+   */
   const sent = new Map();
 
   const renew = (/** @type {HTMLFormElement} */ form) => {
@@ -67,19 +70,20 @@
     const print = fingerprint(content);
     if (!form.dataset.jobId) renew(form);
     const before = sent.get(form.dataset.jobId);
-    if (before?.print === print) return; // a double tap: its result is told once
-    if (before) renew(form); // the same id with other content is a new job
+    if (before && before.print !== print) renew(form); // the same id with other content is a new job
+    else if (before && !before.mayRepeat) return; // a double tap: its result is told once
     const { jobId: id, jobKey: key, holdfast: type } = form.dataset;
     const result = keep({ id, key, type, ...content, payload: null, options: {}, source: "form", taken_at: Date.now() });
-    sent.set(id, { print, result });
+    const submission = { print, mayRepeat: false };
+    sent.set(id, submission);
     tell(form, "sending", { submission: id, key, ...content });
     try {
       const { saved, refused } = await result;
       if (saved) return tell(form, "saved", { ...saved, submission: id, ...content });
-      sent.delete(id);
+      submission.mayRepeat = true;
       tell(form, "refused", { submission: id, violations: refused });
     } catch (error) {
-      sent.delete(id);
+      submission.mayRepeat = true;
       tell(form, "unsaved", { submission: id, error });
     }
   };

@@ -66,8 +66,8 @@ def test_the_same_id_with_other_content_is_a_new_job(page):
     assert [entry["fields"][0][1] for entry in entries(page)] == ["Cellar", "Roof"]
 
 
-def test_a_refused_submit_keeps_form_and_ids(page):
-    """Python says what breaks the rules: nothing is stored, and a corrected submit is the same job."""
+def test_a_refused_submit_keeps_its_ids_until_it_is_changed(page):
+    """Python says what breaks the rules: nothing is stored, the same once more is the same job, a corrected one another."""
     page.evaluate(
         """() => holdfast.connect(async (message) => {
           const {params: {entry: {id, key, fields}}} = JSON.parse(message);
@@ -77,14 +77,67 @@ def test_a_refused_submit_keeps_form_and_ids(page):
     )
     before = page.evaluate("() => { document.forms[0].requestSubmit(); return document.forms[0].dataset.jobId; }")
     page.wait_for_function("() => told.length === 1")
-    page.fill("[name=site]", "Cellar")
     page.click("button")
     page.wait_for_function("() => told.length === 2")
-    (refused, saved) = page.evaluate("() => told")
+    page.fill("[name=site]", "Cellar")
+    page.click("button")
+    page.wait_for_function("() => told.length === 3")
+    (refused, again, saved) = page.evaluate("() => told")
     violations = [{"pointer": "/site", "message": "Enter the site."}]
-    assert refused == ["refused", {"submission": before, "violations": violations}]
-    assert saved[1]["id"] == before
+    assert refused == again == ["refused", {"submission": before, "violations": violations}]
+    assert saved[0] == "saved"
+    assert saved[1]["id"] not in ("", before)
     assert page.evaluate("() => holdfastInbox.count()") == 0
+
+
+SILENT = """() => {
+  const {append, StorageError} = holdfastInbox;
+  holdfastInbox.append = async (entry) => {
+    globalThis.late = () => append.call(holdfastInbox, entry);
+    holdfastInbox.append = append;
+    throw new StorageError("This browser's storage does not answer.");
+  };
+}"""
+
+
+def unsaved(page, site):
+    """Submit what nobody stores in time; `late()` stores it after all."""
+    page.evaluate(SILENT)
+    page.fill("[name=site]", site)
+    page.click("button")
+    page.wait_for_function("() => told.length === 1")
+    ((name, detail),) = page.evaluate("() => told")
+    assert name == "unsaved"
+    return detail["submission"]
+
+
+def test_what_is_sent_once_more_after_it_was_not_saved_is_one_job(page):
+    """The write of the first time may end late: unchanged, the second one has its id and key."""
+    submission = unsaved(page, "Cellar")
+    page.click("button")
+    page.wait_for_function("() => told.length === 2")
+    page.evaluate("() => late()")
+    (entry,) = entries(page)
+    assert entry["id"] == submission
+
+
+def test_what_was_added_after_it_was_not_saved_is_kept_though_it_was_saved_late(page):
+    """Python's write of the first text ends late, under the same key; the longer text is a job of its own."""
+    submission = unsaved(page, "Cellar")
+    page.evaluate(
+        """(id) => holdfastInbox.append({
+          id, key: document.forms[0].dataset.jobKey, type: "inspection.create", payload: {site: "Cellar"}, source: "python",
+        })""",
+        submission,
+    )
+    page.fill("[name=site]", "Cellar, and water in it")
+    page.click("button")
+    page.wait_for_function("() => told.length === 2")
+    first, second = entries(page)
+    assert (first["id"], first["payload"]) == (submission, {"site": "Cellar"})
+    assert second["fields"] == [["site", "Cellar, and water in it"]]
+    assert second["id"] != submission
+    assert second["key"] != first["key"]
 
 
 def test_a_python_that_fails_loses_nothing(page):
