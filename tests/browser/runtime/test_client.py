@@ -3,6 +3,8 @@
 import pytest
 from playwright.sync_api import expect
 
+from tests.support.inspections import Inspection, save
+
 PLAIN = """<!doctype html><html lang="en"><title>A page of somebody else's</title><link rel="icon" href="data:,">
 <script type="module" src="/holdfast.js"></script></html>"""
 ENQUEUE = """() => holdfast.enqueue("inspection.create",
@@ -65,6 +67,33 @@ def test_a_page_whose_python_has_stopped_still_saves_lists_and_exports(lone_page
     (row,) = page.evaluate("() => holdfast.jobs()")
     assert row["id"] == saved["id"]
     assert len(page.evaluate("() => holdfast.export()")["inbox"]) == 1
+
+
+FATAL = """() => {
+  const script = document.createElement("script");
+  script.type = "py";
+  script.textContent = `
+import asyncio
+from _pyodide_core import trigger_fatal_error
+asyncio.get_running_loop().call_soon(trigger_fatal_error)
+`;
+  document.body.append(script);
+}"""
+
+
+def test_a_python_that_meets_a_fatal_error_is_noticed_at_once_and_the_page_goes_on(lone_page):
+    """The machine dies in a turn of its event loop, where nobody waits for an answer: the page goes on as one without Python,
+    says so, and what is saved is there.
+    """
+    page = lone_page(wait=True)
+    assert page.evaluate("() => holdfast.python") == "ready"
+    page.evaluate(FATAL)
+    page.wait_for_function("() => holdfast.python === 'failed'")
+    page.evaluate("() => addEventListener('holdfast:saved', ({detail}) => (globalThis.saved = detail.id))")
+    save(page, Inspection(site="Lock 7"))
+    expect(page.locator("#saved")).to_contain_text("It is kept until the part that sends can start.")
+    job = page.evaluate("() => holdfast.job(saved)")
+    assert job["payload"]["site"] == "Lock 7"
 
 
 def test_an_enqueue_that_nobody_stores_ends_and_names_its_ids(lone_page):
