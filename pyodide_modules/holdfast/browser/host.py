@@ -48,6 +48,8 @@ async def start(outbox: Outbox, *, role: Literal["page", "worker"]) -> None:
         storage_estimate=_storage_estimate,
         offline=lambda: not js.navigator.onLine,
     )
+    if role == "page":
+        await store.opened()  # a page that gave up here would go on without Python until it is loaded anew
     await outbox.open(ports)
     if role == "page":
         # Before anything is written here: afterwards nobody could tell a wiped store from a new one.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import js
@@ -30,6 +31,8 @@ OPEN_MS = 4_000
 
 A page gives Python 5 s to save before it turns to the inbox itself: Python has to do so before that.
 """
+START_MS = 60_000
+"""A start has nobody waiting for its answer, and has thousands of jobs to convert after an update."""
 
 
 class IndexedDBStore:
@@ -42,6 +45,11 @@ class IndexedDBStore:
         self._opening: _Opening | None = None
         self._asked_to_keep = False
         self._writers = GroupCommit(self._surely)
+
+    async def opened(self) -> None:
+        """Wait for the database for longer than a transaction would; what is wrong with it the first transaction tells."""
+        with suppress(StorageError):
+            await self._connection(START_MS)
 
     async def run(self, transaction: Transaction[T]) -> T:
         """Run it and return its result after `complete`; writers that come at the same time share a commit (commits.py).
@@ -91,10 +99,10 @@ class IndexedDBStore:
         if persist is not None:  # plain http has no storage manager, and a worker may not ask
             js.navigator.storage.persist().catch(js.Boolean)  # a refusal is an answer too
 
-    async def _connection(self) -> Any:
+    async def _connection(self, limit_ms: int = OPEN_MS) -> Any:
         if self._opening is None or self._opening.gone:
             self._opening = _Opening(self._name, self._migrations, self._stepper)
-        return await self._opening.connection()
+        return await self._opening.connection(limit_ms)
 
 
 class _Opening:
@@ -131,18 +139,18 @@ class _Opening:
         for event, callback in self._callbacks.items():
             setattr(self._request, event, callback)
 
-    async def connection(self) -> Any:
+    async def connection(self, limit_ms: int) -> Any:
         """The connection, once it is there.
 
         Raises:
-            StorageClosedError: not yet, because of another tab, or because the browser does not answer.
+            StorageClosedError: not in time, because of another tab, or because the browser does not answer.
             StorageFullError, NewerStorageError: not at all.
         """
         if self._db.done():
             return self._db.result()
         told = asyncio.ensure_future(self._told.wait())
         try:
-            await asyncio.wait((self._db, told), timeout=OPEN_MS / 1_000, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((self._db, told), timeout=limit_ms / 1_000, return_when=asyncio.FIRST_COMPLETED)
         finally:
             told.cancel()
         if self._db.done():

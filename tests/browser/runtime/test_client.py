@@ -69,6 +69,27 @@ def test_a_page_whose_python_has_stopped_still_saves_lists_and_exports(lone_page
     assert len(page.evaluate("() => holdfast.export()")["inbox"]) == 1
 
 
+SLOW_QUEUE = """(() => {
+  const {open} = IDBFactory.prototype;
+  const later = (told) => (event) => setTimeout(() => told(event), 6000);
+  IDBFactory.prototype.open = function (name, ...given) {
+    const request = open.call(this, name, ...given);
+    if (name === "holdfast:reference" && !globalThis.slow)
+      Object.defineProperty(request, "onsuccess", {set: (told) => told && request.addEventListener("success", later(told))});
+    globalThis.slow ||= name === "holdfast:reference";
+    return request;
+  };
+})()"""
+
+
+def test_python_starts_though_the_queue_opens_slowly(lone_page):
+    """Six seconds until the database is open, longer than a save would wait for it: they only make the start late."""
+    page = lone_page(SLOW_QUEUE, wait=True)
+    assert page.evaluate("() => [slow, holdfast.python, holdfast.pythonReason]") == [True, "ready", None]
+    saved = page.evaluate(ENQUEUE)
+    assert page.evaluate("(id) => holdfast.job(id)", saved["id"])["payload"]["site"] == "Cellar"
+
+
 FATAL = """() => {
   const script = document.createElement("script");
   script.type = "py";
