@@ -62,8 +62,9 @@ const opened = async () => {
     }
 };
 
-/** What `enqueue` takes beside attachments; `Outbox.enqueue` has the same. */
+/** What `enqueue` and `edit` take beside attachments; those of `Outbox` have the same. */
 const OPTIONS = ["id", "key", "lane", "priority", "delay_ms", "ttl_ms"];
+const EDIT_OPTIONS = ["id", "key"];
 const JSON_KINDS = ["Object", "Array", "String", "Boolean", "Null", "Undefined"].map((kind) => `[object ${kind}]`);
 
 const wrong = (/** @type {string} */ message) => new HoldfastError({ name: "InvalidOptionError", message });
@@ -84,6 +85,14 @@ const asJson = (/** @type {string} */ what, /** @type {any} */ value) => {
   }
   if (text === undefined) throw wrong(`${what} is missing.`);
   return JSON.parse(text);
+};
+
+/** The options as JSON keeps them; a misspelt one must not mean what leaving it out means. @returns {any} */
+const asOptions = (/** @type {any} */ options, /** @type {string[]} */ known) => {
+  const plain = asJson("options", options);
+  const unknown = Object.keys(plain).find((name) => !known.includes(name));
+  if (unknown !== undefined) throw wrong(`There is no option '${unknown}'; there are ${known.join(", ")}, attachments.`);
+  return plain;
 };
 
 /** Files as in the inbox: their field and the blob. @returns {[string, Blob][]} */
@@ -201,9 +210,7 @@ class Holdfast extends EventTarget {
    */
   async enqueue(type, payload, { attachments = [], ...options } = {}) {
     const files = asFiles(attachments);
-    const { id: givenId, key: givenKey, ...rest } = asJson("options", options);
-    const unknown = Object.keys(rest).find((name) => !OPTIONS.includes(name));
-    if (unknown !== undefined) throw wrong(`There is no option '${unknown}'; there are ${OPTIONS.join(", ")}, attachments.`);
+    const { id: givenId, key: givenKey, ...rest } = asOptions(options, OPTIONS);
     const plain = asJson("payload", payload);
     const [id, key] = [givenId ?? inbox.uuid(), givenKey ?? inbox.uuid()];
     if (this.#state === "ready") {
@@ -272,10 +279,16 @@ class Holdfast extends EventTarget {
     return this.call("cancel", { id, ...options });
   }
 
-  /** Replace a job by a corrected one in its place; without `attachments` it keeps those it has. */
-  async edit(/** @type {string} */ id, /** @type {object} */ payload, { attachments = /** @type {Blob[] | null} */ (null) } = {}) {
+  /**
+   * Replace a job by a corrected one in its place; without `attachments` it keeps those it has. With an `id` and a `key` for the
+   * new one the same call once more finds it done.
+   * @param {string} id @param {object} payload @param {{attachments?: Blob[] | null, id?: string, key?: string}} options
+   * @returns {Promise<{id: string, key: string}>}
+   */
+  async edit(id, payload, { attachments = null, ...options } = {}) {
     const files = asFiles(attachments ?? []);
-    return this.call("edit", { id, payload, keep_attachments: attachments === null }, files);
+    const message = { id, payload, keep_attachments: attachments === null, options: asOptions(options, EDIT_OPTIONS) };
+    return this.call("edit", message, files);
   }
 
   /** Send every failed job once more, or those with one `reason`; resolves to their ids. */

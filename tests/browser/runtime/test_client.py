@@ -220,6 +220,29 @@ def test_what_would_be_dropped_or_changed_is_refused_with_and_without_python(ope
         assert page.evaluate("() => holdfast.jobs()") == []
 
 
+def test_an_edit_asked_for_twice_is_one_new_job(open_page):
+    """With an id and a key for the new job the second call finds it done; an option that nobody knows is refused."""
+    page = open_page()
+    told = page.evaluate(
+        """async () => {
+          await holdfast.pause();
+          const payload = {site: "Cellar", inspected_on: "2026-01-02", severity: "low"};
+          const {id} = await holdfast.enqueue("inspection.create", payload);
+          const ids = {id: holdfastInbox.uuid(), key: holdfastInbox.uuid()};
+          const edit = (options) => holdfast.edit(id, {...payload, site: "Roof"}, options);
+          const edited = [await edit(ids), await edit(ids)];
+          const refused = await edit({...ids, colour: "red"}).then(() => null, ({name, message}) => [name, message]);
+          const rows = await holdfast.jobs();
+          return [edited.every(({id, key}) => id === ids.id && key === ids.key), refused, rows.map(({state}) => state).sort()];
+        }"""
+    )
+    assert told == [
+        True,
+        ["InvalidOptionError", "There is no option 'colour'; there are id, key, attachments."],
+        ["cancelled", "pending"],
+    ]
+
+
 def test_what_json_keeps_is_saved_as_it_is(lone_page):
     """A date becomes its text, what is undefined is not there; a list of files may be that of an input."""
     page = lone_page(block="**/pyscript.js")
