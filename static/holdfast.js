@@ -50,14 +50,14 @@ const secretIn = (/** @type {any} */ value, /** @type {string[]} */ secrets) => 
   return undefined;
 };
 
-/** Resolves once the inbox takes a write, however slowly its storage opens. */
+/** Resolves once the inbox takes a write, however slowly its storage opens, to whether it has room for it. @returns {Promise<boolean>} */
 const opened = async () => {
   for (;;)
     try {
-      return await inbox.set("opened_at", Date.now());
+      await inbox.set("opened_at", Date.now());
+      return true;
     } catch (error) {
-      // A full device still shows, exports and sends what it has; a save that finds no room says so itself.
-      if (error instanceof inbox.StorageFullError) return;
+      if (error instanceof inbox.StorageFullError) return false; // it still shows, exports and sends what it has
       if (!(error instanceof inbox.SilentStorageError)) throw error;
     }
 };
@@ -136,6 +136,7 @@ class Holdfast extends EventTarget {
   #decided = Promise.withResolvers();
   #reloads = false;
   #updateReady = false;
+  #full = false;
   /** @type {string | null} */
   #reason = null;
   /** @type {Promise<boolean> | null} */
@@ -150,7 +151,7 @@ class Holdfast extends EventTarget {
     super();
     if (document.querySelector('script[type="py"]')) this.#state = "starting";
     else this.#decided.resolve(null);
-    this.ready = opened();
+    this.ready = opened().then((hasRoom) => void (this.#full = !hasRoom));
     this.ready.catch(() => {}); // told to whoever asks for it
     navigator.locks?.request(`holdfast:build:${config.build}`, { mode: "shared" }, () => new Promise(() => {})).catch(() => {});
     this.#hear();
@@ -160,6 +161,11 @@ class Holdfast extends EventTarget {
   /** Whether a new version waits; `applyUpdate()` starts it. */
   get updateReady() {
     return this.#updateReady;
+  }
+
+  /** Whether this device had no room for anything as the page opened; known once `ready` has resolved. */
+  get full() {
+    return this.#full;
   }
 
   get build() {

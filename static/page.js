@@ -321,6 +321,13 @@ holdfast.ready.catch(() => {
   byId("alarm").textContent = "Nothing can be saved here. This browser refuses storage. Open Holdfast in a normal window before you type.";
 });
 
+holdfast.ready.then(() => {
+  if (!holdfast.full) return;
+  show("full");
+  byId("alarm").textContent = "Out of space. Nothing new can be saved here until some space is free on this device.";
+}, () => {});
+form.addEventListener("holdfast:saved", () => show("full", false));
+
 holdfast.addEventListener("update", () => {
   if (byId("update").hidden) say("Update ready.");
   show("update");

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
+from tests.support.accessibility import findings
 from tests.support.browsers import (
     ELSEWHERE,
     RESOLVE_ELSEWHERE,
@@ -179,7 +180,10 @@ def test_a_full_device_gives_up_its_snapshot_before_it_refuses_a_save(server, ch
 
 @pytest.mark.parametrize("full", ["until the snapshot is gone", "for good"])
 def test_a_page_on_a_full_device_opens_all_the_same(server, chromium, full):
-    """Every write is refused from the first moment: the form is open, Python runs, and nothing speaks of a private window."""
+    """Every write is refused from the first moment: the form is open, Python runs, and nothing speaks of a private window.
+
+    Where there is nothing to give up that is said before anybody types, until something is saved after all.
+    """
     device = chromium(visited=True)
     every_write = FULL.replace("""this.transaction.durability === "strict\"""", "true")
     device.context.add_init_script(every_write.replace("globalThis.full = null", f"globalThis.full = '{full}'"))
@@ -187,6 +191,13 @@ def test_a_page_on_a_full_device_opens_all_the_same(server, chromium, full):
     assert page.evaluate("() => holdfast.python") == "ready"
     expect(page.locator("#cannot-save")).to_be_hidden()
     expect(page.locator("#site")).to_be_enabled()
+    if full == "for good":
+        expect(banner := page.locator("#full")).to_be_visible()
+        expect(banner).to_contain_text(
+            "Out of space. Nothing new can be saved here until some space is free on this device."
+        )
+        expect(banner.get_by_role("button")).to_have_text(["Try again", "Export all"])
+        assert findings(page) == []
     fill(page, Inspection(site="Lock 7"))
     submit(page)
     if full == "for good":
@@ -194,6 +205,7 @@ def test_a_page_on_a_full_device_opens_all_the_same(server, chromium, full):
         page.evaluate("() => { full = null; }")
         submit(page)
     expect_saved(page, "Lock 7")
+    expect(page.locator("#full")).to_be_hidden()
     wait_for_received(server, 1)
 
 
