@@ -76,16 +76,18 @@ const fillChecklist = (/** @type {string[]} */ labels, /** @type {string[]} */ t
 // ── what is in it ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 const contentOf = (/** @type {HTMLFormElement} */ of) => {
+  const secrets = globalThis.holdfastInbox.secretsOf(of);
   /** @type {Content} */
   const held = { fields: [], files: [] };
   for (const [name, value] of new FormData(of)) {
-    if (typeof value !== "string") value.name && held.files.push([name, value]);
-    else if (/** @type {HTMLInputElement} */ (of.elements.namedItem(name)).type !== "password") held.fields.push([name, value]);
+    if (secrets.has(name)) continue;
+    if (typeof value === "string") held.fields.push([name, value]);
+    else if (value.name) held.files.push([name, value]);
   }
   return held;
 };
 
-/** What the form holds now. The listener drops secrets before storing, and so does a draft. */
+/** What the form holds now, without its secrets: neither the listener nor a draft stores them. */
 export const content = () => contentOf(form);
 
 const untouched = /** @type {HTMLFormElement} */ (form.cloneNode(true));

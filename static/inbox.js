@@ -226,6 +226,15 @@ globalThis.holdfastInbox ??= (() => {
     secrets: {},
 
     /**
+     * Names of a form's fields that are never stored: passwords, what is marked `data-secret`, the secrets of its type.
+     * @param {HTMLFormElement} form @returns {Set<string>}
+     */
+    secretsOf(form) {
+      const marked = Array.from(form.elements).filter((field) => field.type === "password" || "secret" in field.dataset);
+      return new Set([...marked.map(({ name }) => name), ...(this.secrets[form.dataset.holdfast] ?? [])]);
+    },
+
+    /**
      * Save one submission; resolves once it is on disk, rejects with `StorageFullError` or `StorageError`. An id that is
      * already there is already saved. The account is that of the session unless the entry names one.
      * @param {Partial<Entry>} entry

@@ -28,14 +28,12 @@
   const isOurs = (/** @type {EventTarget | null} */ target) =>
     target instanceof HTMLFormElement && target.dataset.holdfast !== undefined;
 
-  const isSecret = (/** @type {HTMLFormElement} */ form, /** @type {string} */ name) =>
-    Array.from(form.elements).some((field) => field.name === name && (field.type === "password" || "secret" in field.dataset));
-
   const collect = (/** @type {HTMLFormElement} */ form, /** @type {HTMLElement | null} */ submitter) => {
+    const secrets = holdfastInbox.secretsOf(form);
     const fields = [];
     const files = [];
     for (const [name, value] of new FormData(form, submitter)) {
-      if (isSecret(form, name)) continue;
+      if (secrets.has(name)) continue;
       if (typeof value === "string") fields.push([name, value]);
       else if (value.size || value.name) files.push([name, value]); // an empty file control gives a nameless empty file
     }

@@ -1,5 +1,6 @@
 """What someone types is never lost: not to an edit, not to a draft that comes late, not to a save that takes its time."""
 
+import json
 import re
 
 import pytest
@@ -83,6 +84,9 @@ NOTHING_AFTER_THE_TAP = """() => {
         over ||= value?.sending?.length > 0;
     };
 }"""
+SECRETS = """() => document.querySelector("#site").insertAdjacentHTML("afterend",
+    '<input type="password" name="pin" aria-label="Pin"><input name="token" data-secret aria-label="Token">')"""
+WRITTEN_WORDS = "() => { dispatchEvent(new Event('pagehide')); return Object.values(localStorage).join(' '); }"
 WRITTEN_DOWN = "() => Object.keys(localStorage).filter((name) => name.startsWith('draft:')).length"
 NO_DRAFT = "async () => !(await holdfastInbox.keys()).some((key) => key.startsWith('draft:'))"
 UNKNOWN = "0b6e0f0c-3b8e-4b3c-9f43-0b8a8c3f2a11"
@@ -625,3 +629,23 @@ def test_what_was_saved_does_not_come_back_though_no_draft_could_be_stored(serve
         page.wait_for_function(f"() => ({WRITTEN_DOWN})() === 0")
         device.kill()
         device.start()
+
+
+def test_a_secret_is_in_no_draft(server, chromium):
+    """Neither a password nor a field that is marked as secret is stored or written down with the rest, typed or being saved."""
+    page = chromium(visited=True).open(server.url)
+    page.evaluate(SECRETS)
+    page.get_by_label("Pin", exact=True).fill("hunter2")
+    page.get_by_label("Token", exact=True).fill("hunter3")
+    fill(page, Inspection(site="Lock 7"))
+    expect_draft(page, "Lock 7")
+    assert "hunter" not in json.dumps(page.evaluate(READ_DRAFTS))
+    page.evaluate(STORES_NOTHING)
+    page.evaluate(HELD_SAVES)
+    page.locator("#notes").fill("Wet")
+    submit(page)
+    words = page.evaluate(WRITTEN_WORDS)
+    assert "Wet" in words
+    assert "hunter" not in words
+    page.evaluate("() => letGo()")
+    expect_saved(page, "Lock 7")
