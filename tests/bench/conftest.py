@@ -11,8 +11,7 @@ import pytest
 from tests.bench.gate import Gate
 from tests.bench.table import Table
 from tests.bench.workshop import Workshop
-from tests.conftest import LOCKS
-from tests.support.browsers import Device, launch_chromium
+from tests.support.browsers import Device, copy_profile, launch_chromium
 from tests.support.server import ROOT, Server, free_port
 from tests.support.watch import Watch
 
@@ -86,7 +85,7 @@ def workshop(tmp_path_factory, dist, build_name, port, playwright, _visited_chro
     with server, Gate(port, server.port) as gate:
         watch.own(gate.url)
         visited = device()
-        shutil.copytree(_visited_chromium, visited.profile, dirs_exist_ok=True, ignore=LOCKS)
+        copy_profile(_visited_chromium, visited.profile)
         yield Workshop(visited.start(), gate, build_name, another=device, rounds=ROUNDS, quick=QUICK)
         visited.kill()
     watch.check()
