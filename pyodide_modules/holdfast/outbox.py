@@ -141,6 +141,8 @@ class Outbox(Registry):
         self._processors: dict[str, Processor] = {}
         self._drains: Drains | None = None
         self._listeners: list[Callable[[Event], None]] = []
+        self._accounts_heard = 0
+        """How often it was told who is signed in."""
         self._intake = Intake(self)
 
     # Opening
@@ -591,6 +593,7 @@ class Outbox(Registry):
         await self.ports.inbox.wipe_drafts()
         await self.ports.inbox.set_account("")
         self.publish({"kind": "account", "account": ""})
+        await self.ports.store.run(wipe_finished(account))  # also what has arrived since
         self.publish({"kind": "change", "ids": []})
         return unsent
 
@@ -659,11 +662,11 @@ class Outbox(Registry):
         return await self._opened.run(timeout_ms)
 
     async def _drain_queue(self, queue: str) -> Millis | None:
-        account, count = await self.ports.inbox.look()
-        left: list[Waiting] = []
-        if count:
-            left = await self._intake.run(at_once=True)
-            account = await self.ports.inbox.account()  # somebody else may have signed in meanwhile
+        heard = -1
+        while heard != self._accounts_heard:  # somebody else may have signed in meanwhile
+            heard = self._accounts_heard
+            account, count = await self.ports.inbox.look()
+            left = await self._intake.run(at_once=True) if count else []
         wake_at = await self._processors[queue].drain(account)
         if left:
             again_at = self.ports.clock.now() + NO_ROOM_MS
@@ -763,6 +766,7 @@ class Outbox(Registry):
         if event.get("kind") == "reached":  # one queue has looked at the server for all
             self.wake()
         if event.get("kind") == "account":
+            self._accounts_heard += 1
             for processor in self._processors.values():
                 processor.signed_in(event["account"])
             self.wake()

@@ -193,11 +193,15 @@ class Processor:
             self._sending.pop(job_id, None)
 
     async def _keep(self, sending: Sequence[Send], who: Claimant) -> None:
-        """Renew the leases of all that is being sent for a while; what is no longer ours is not sent on."""
+        """Renew the leases of all that is being sent for a while; what is no longer ours is not sent on.
+
+        Each in its time, and not before: that a lease was never renewed tells who recovers it that its holder died soon.
+        """
         while True:
-            await self._ports.clock.sleep(RENEW_MS // 2)
+            now = self._ports.clock.now()
+            oldest = min((send.kept_at for send in sending), default=now)
+            await self._ports.clock.sleep(max(SHORTEST_MS, min(oldest + RENEW_MS - now, RENEW_MS)))
             for send in list(sending):
-                # That a lease was never renewed tells who recovers it that its holder died soon.
                 now = self._ports.clock.now()
                 if is_recent(send.kept_at, now, RENEW_MS):
                     continue

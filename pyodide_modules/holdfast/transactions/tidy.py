@@ -106,13 +106,12 @@ def recover(
 ) -> Steps[Tidied]:
     """Give back the claims whose holder is gone: at once if the queue's lock was granted to us, else after their lease.
 
-    Those of jobs that are `sending` live. A claim that ended by death uses no attempt. A job that takes its context down again and again is put aside.
+    Those of jobs that are `sending` live. A claim that ended by death uses no attempt. A job that takes its context down again
+    and again is put aside.
     """
     found = Tidied()
-    leases = yield _leases(account, queue_name)
+    leases = [record for record in (yield _leases(account, queue_name)) if record["id"] not in sending]
     for record in leases:
-        if record["id"] in sending:
-            continue
         ours = record["holder"] == holder  # of a drain that lost its lock: nothing of it runs any more
         if not ours and not granted and not is_over(record["lease_until"], now, lease_ms):
             found.leased.add(record["lane_key"])

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from holdfast import Outbox
 from holdfast.ports import InboxEntry
-from holdfast.testing import receipt
+from holdfast.testing import answer_with, receipt
 from tests.support.device import Device, Silence
 
 
@@ -97,3 +97,47 @@ async def test_what_arrives_after_signing_out_leaves_no_content_behind() -> None
     assert device.record(ids[0])["state"] == "completed"
     assert device.record(ids[0])["summary"] == {}
     assert {body["id"] for body in device.store.records("bodies")} == set(ids[1:])
+
+
+async def test_who_signs_out_while_a_drain_reads_who_is_signed_in_sends_nothing_more() -> None:
+    """It has read the account, and hears of another before it goes on."""
+    device = Device()
+    outbox, other = await device.context(), await device.context()
+    await outbox.sign_in("mara")
+    device.offline()
+    await outbox.enqueue("note", {"text": "a"})
+    await device.rest()
+    device.network.sent.clear()
+    device.online()
+    look = device.inbox.look
+
+    async def look_once() -> tuple[str, int]:
+        device.inbox.look = look  # type: ignore[method-assign]
+        found = await look()
+        await other.sign_out()
+        await other.sign_in("ben")
+        return found
+
+    device.inbox.look = look_once  # type: ignore[method-assign]
+    await device.deliver_all(outbox)
+    await device.clock.advance(60_000)
+    assert device.sent() == []
+
+
+async def test_what_arrives_while_signing_out_leaves_no_content_behind() -> None:
+    """The answer comes after the content of finished jobs was wiped, and before anybody hears of the sign-out."""
+    device, silence = Device(), Silence()
+    outbox, ids = await _four_of_mara(device, silence)
+    wipe_drafts = device.inbox.wipe_drafts
+
+    async def wipe_late() -> None:
+        device.network.answer = answer_with(503)
+        silence.answer()
+        await device.rest()
+        await wipe_drafts()
+
+    device.inbox.wipe_drafts = wipe_late  # type: ignore[method-assign]
+    await outbox.sign_out()
+    assert device.record(ids[0])["state"] == "completed"
+    assert device.record(ids[0])["summary"] == {}
+    assert ids[0] not in {body["id"] for body in device.store.records("bodies")}

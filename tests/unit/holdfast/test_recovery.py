@@ -317,6 +317,28 @@ async def test_a_death_soon_after_its_claim_counts_though_the_drain_began_long_b
     assert device.end(accepted.id) == ("failed", "crashed")
 
 
+async def test_a_death_more_than_20_s_after_its_claim_says_nothing_of_the_job() -> None:
+    """Whenever within its drain the claim was made."""
+    device = Device()
+    device.network.answer = Silence()
+    look = device.network.fetch_json
+
+    async def look_slowly(url: str, timeout_ms: int) -> object:
+        await device.clock.sleep(1_000)
+        return await look(url, timeout_ms)
+
+    device.network.fetch_json = look_slowly  # type: ignore[method-assign]
+    accepted = await (await device.context()).enqueue("note", {"text": "a"})
+    for _ in range(8):
+        await device.clock.advance(1_000)
+        assert device.end(accepted.id) == ("processing", None)
+        await device.clock.advance(20_100)
+        await device.crash()
+        outbox = await device.context()
+        outbox.wake()
+        await device.rest()
+
+
 async def test_deaths_count_in_a_row() -> None:
     """An answer between them, whatever it says, starts the count anew: then it was not this job that took its context down."""
     device = Device()
@@ -523,6 +545,19 @@ async def test_a_claim_of_another_is_recovered_though_a_busy_pass_never_ends() -
     assert device.end(robbed) == ("completed", None)
     assert device.end(others[-1].id) == ("pending", None)
     check_laws(device.store)
+
+
+async def test_a_claim_that_ended_beside_a_long_send_was_alone_where_it_was() -> None:
+    """What counts is what its own context was sending."""
+    device = Device()
+    robbed = await _robbed_of_a_lane(device)
+    device.network.answer = Silence()
+    outbox = await device.context(concurrency=2)
+    await outbox.enqueue("note", {"text": "long"}, lane="b")
+    await device.rest()
+    assert device.record(robbed)["crashes"] == 0
+    await device.clock.advance(60_000)
+    assert device.record(robbed)["crashes"] == 1
 
 
 async def test_a_look_for_ended_claims_that_fails_is_made_once_more() -> None:
