@@ -1,35 +1,32 @@
 """The built app on its real server, in real browsers; and what a page did that it should not have."""
 
-import shutil
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page
 
-from holdfast_server.build import build
-from tests.support.builds import NEXT, changed_app
-from tests.support.server import Server
+from tests.support.browsers import (
+    CHROMIUM_ARGS,
+    Device,
+    copy_profile,
+    launch_chromium,
+    launch_firefox,
+    which_chromium,
+    which_firefox,
+)
+from tests.support.watch import Watch
 
-ROOT = Path(__file__).parents[3]
+IDLE = {"dom.serviceWorkers.idle_timeout": 3000}
 READY = "() => ['ready', 'failed'].includes(globalThis.holdfast?.python)"
 
 
 @pytest.fixture(scope="session")
 def browser_type_launch_args(browser_type_launch_args, browser_name):
     args = dict(browser_type_launch_args)
-    if browser_name == "chromium" and (path := shutil.which("chromium")):
-        quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
-        args |= {"executable_path": path, "args": [*args.get("args", []), "--no-sandbox", *quiet]}
-    elif browser_name == "firefox" and (path := shutil.which("firefox-esr")):
-        args |= {
-            "channel": "moz-firefox",
-            "executable_path": path,
-            "firefox_user_prefs": {
-                "permissions.default.persistent-storage": 1,
-                "dom.serviceWorkers.idle_timeout": 3000,
-            },
-        }
+    if browser_name == "chromium":
+        args |= which_chromium() | {"args": [*args.get("args", []), *CHROMIUM_ARGS]}
+    elif browser_name == "firefox":
+        args |= which_firefox() | {"firefox_user_prefs": {"permissions.default.persistent-storage": 1, **IDLE}}
     return args
 
 
@@ -37,25 +34,6 @@ def browser_type_launch_args(browser_type_launch_args, browser_name):
 def pytest_generate_tests(metafunc):
     """Both engines, unless the command line names some."""
     metafunc.config.option.browser = metafunc.config.option.browser or ["chromium", "firefox"]
-
-
-@pytest.fixture(scope="session")
-def dist(tmp_path_factory) -> Path:
-    out = tmp_path_factory.mktemp("built") / "dist"
-    build(out, root=ROOT)
-    return out
-
-
-@pytest.fixture(scope="session")
-def next_dist(tmp_path_factory) -> Path:
-    """A later version of the app."""
-    return changed_app(tmp_path_factory.mktemp("next"), NEXT)
-
-
-@pytest.fixture
-def server(dist, tmp_path):
-    with Server(tmp_path / "data", dist) as running:
-        yield running
 
 
 def watched(page: Page, faults: list[str]) -> Page:
@@ -71,17 +49,40 @@ def faults() -> list[str]:
 
 
 @pytest.fixture
-def open_page(context: BrowserContext, server, faults) -> Callable[..., Page]:
-    """Open the app (or another path) in a new tab; waits for Python to be there, or not to come, unless told."""
+def context(request, browser_name, playwright, tmp_path) -> Iterator[BrowserContext]:
+    """A device where the app has been opened before."""
+    start = {
+        "chromium": lambda profile: launch_chromium(playwright, profile, ()),
+        "firefox": lambda profile: launch_firefox(playwright, profile, IDLE),
+    }[browser_name]
+    device = Device(tmp_path / "profile", start, Watch())
+    copy_profile(request.getfixturevalue(f"_visited_{browser_name}"), device.profile)
+    yield device.start().context
+    device.kill()
 
+
+def opener(context: BrowserContext, url: str, faults: list[str]) -> Callable[..., Page]:
     def open_(path: str = "/", *, wait: bool = True) -> Page:
         page = watched(context.new_page(), faults)
-        page.goto(server.url + path)
+        page.goto(url + path)
         if wait:
             page.wait_for_function(READY, timeout=90_000)
         return page
 
     return open_
+
+
+@pytest.fixture
+def open_page(context, server, faults) -> Callable[..., Page]:
+    """Open the app (or another path) in a new tab; waits for Python to be there, or not to come, unless told."""
+    return opener(context, server.url, faults)
+
+
+@pytest.fixture
+def open_first(browser: Browser, server, faults) -> Iterator[Callable[..., Page]]:
+    """The same on a device where the app has never been."""
+    with browser.new_context() as context:
+        yield opener(context, server.url, faults)
 
 
 @pytest.fixture

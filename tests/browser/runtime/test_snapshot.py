@@ -99,11 +99,11 @@ WITH_MORE = """async (modules) => {
 REFUSED = "() => holdfast.enqueue('inspection.create', {}).then(() => 'saved', ({name}) => name)"
 
 
-def test_a_start_without_a_good_snapshot_is_plain_and_makes_a_new_one(open_page, server, faults):
+def test_a_start_without_a_good_snapshot_is_plain_and_makes_a_new_one(open_first, server, faults):
     """It is another build's, or in its place, or cut short, or damaged, or no heap at all: Python starts, whole, with what
     the app declares installed, and next time restores. All that without a network.
     """
-    page = open_page()
+    page = open_first()
     server.stop()
     for how in WAYS:
         page.evaluate(CHANGE, how)
@@ -120,10 +120,10 @@ def test_a_start_without_a_good_snapshot_is_plain_and_makes_a_new_one(open_page,
     assert [fault for fault in faults if "uncaught" in fault] == []
 
 
-def test_what_pyscript_writes_into_the_page_is_in_the_snapshot(open_page, faults):
+def test_what_pyscript_writes_into_the_page_is_in_the_snapshot(open_first, faults):
     """A restored page compiles none of PyScript's own modules: the code it kept is of this very PyScript."""
-    open_page().close()
-    page = open_page()
+    open_first().close()
+    page = open_first()
     assert RESTORED in page.evaluate(MEASURES)
     page.evaluate(HOLDS_PYSCRIPT)
     page.wait_for_function("() => 'anew' in globalThis", timeout=30_000)
@@ -137,9 +137,9 @@ def test_a_heap_that_has_grown_is_restored_too(lone_page):
     assert page.evaluate(WITH_MORE, MORE) == [True, "restored", True, "Mailbox"]
 
 
-def test_python_never_switches_stacks(open_page):
+def test_python_never_switches_stacks(open_first):
     """Browsers that could let Python wait for a promise in mid-call crash in it: no start, of either kind, uses that."""
-    page = open_page()
+    page = open_first()
     able = page.evaluate(
         """async () => {
           const {start} = await import(`/runtime/${holdfast.build}/python.js`);

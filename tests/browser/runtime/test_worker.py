@@ -10,10 +10,10 @@ ASK = """async (method) => {
 RESTORED = "holdfast:python:restored"
 
 
-def test_a_second_visit_restores_python(open_page, faults):
+def test_a_second_visit_restores_python(open_first, faults):
     """The first visit leaves a snapshot behind; the next one starts from it, with its modules imported."""
-    open_page().close()
-    page = open_page()
+    open_first().close()
+    page = open_first()
     assert RESTORED in page.evaluate(MEASURES)
     assert faults == []
 
@@ -93,7 +93,7 @@ def test_what_is_not_of_the_build_passes_untouched(open_page, server):
 
 
 @pytest.fixture
-def updated(open_page, server, next_dist, dist, faults):
+def updated(open_page, server, next_build, faults):
     """Two tabs of one build, and the next one waiting; what they asked for while the server was exchanged is no fault."""
     tabs = [open_page(), open_page()]
     old = tabs[0].evaluate("() => holdfast.build")
@@ -101,7 +101,7 @@ def updated(open_page, server, next_dist, dist, faults):
         "() => { globalThis.offered = false; holdfast.addEventListener('update', () => (offered = true)); }"
     )
     server.stop()
-    server.dist = next_dist
+    server.dist = next_build
     server.start()
     tabs[0].evaluate("async () => { await (await holdfast.registration).update(); }")
     tabs[0].wait_for_function("() => offered", timeout=60_000)
