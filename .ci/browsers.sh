@@ -27,7 +27,7 @@ fi
 
 with_deps=
 [ "$may_install" = yes ] && command -v apt-get >/dev/null && with_deps=--with-deps
-"$python" -m playwright install $with_deps chromium firefox && exit 0
+"$python" -m playwright install $with_deps --no-shell chromium firefox && exit 0
 
 echo "No Chromium and Firefox for the tests. Install both with the system's package manager (Debian: apt-get install" >&2
 echo "chromium firefox-esr), or let Playwright download them: $python -m playwright install chromium firefox" >&2
