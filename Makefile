@@ -10,8 +10,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
 WHEELS := .cache/wheels
-# Two at a time, file by file and in order: asyncio's tests must come before Playwright's in every process.
-PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+# As many at a time as there are processors, four at most, file by file and in order: asyncio's tests must come before Playwright's in every process.
+PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 TEST_WHEELS := .cache/test-wheels
 # A machine without npm gets it from requirements/node.txt, into $(BIN).
 export PATH := $(CURDIR)/$(BIN):$(PATH)
