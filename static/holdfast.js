@@ -298,8 +298,8 @@ class Holdfast extends EventTarget {
   }
 
   /** Send every failed job once more, or those with one `reason`; resolves to their ids. */
-  retryAll({ reason = /** @type {string | null} */ (null) } = {}) {
-    return this.call("retry_all", { reason });
+  retryAll(/** @type {{reason?: string}} */ which = {}) {
+    return this.call("retry_all", which);
   }
 
   /** Stop sending jobs of a `type`, of a `queue`, or all, in every tab, until `resume`. Saving goes on. */

@@ -243,6 +243,15 @@ def test_an_edit_asked_for_twice_is_one_new_job(open_page):
     ]
 
 
+def test_a_misspelt_filter_does_not_mean_all(open_page):
+    """To send every failed job once more, or to pause everything, was not what was asked for."""
+    page = open_page()
+    for asked, known in (("retryAll({raeson: 'refused'})", "reason"), ("pause({kind: 'photo'})", "queue, type")):
+        told = page.evaluate(f"() => holdfast.{asked}.then(() => null, ({{name, message}}) => [name, message])")
+        assert told is not None, asked
+        assert (told[0], told[1].endswith(f"it takes {known}.")) == ("InvalidOptionError", True), told
+
+
 def test_what_json_keeps_is_saved_as_it_is(lone_page):
     """A date becomes its text, what is undefined is not there; a list of files may be that of an input."""
     page = lone_page(block="**/pyscript.js")
