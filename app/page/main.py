@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from time import monotonic
 from typing import Any
 
 import js
@@ -24,6 +25,8 @@ LIMIT = 100
 GATHER_MS = 600
 TICK_MS = 1_000
 PAUSE_MS = 150
+PAUSE_FOR_DRAWING = 4
+"""How many times as long as drawing took the page pauses before it draws once more."""
 LOOK_EVERY_MS = 60_000
 
 _tasks: set[asyncio.Future[Any]] = set()
@@ -85,6 +88,7 @@ class Page:
         self._refreshing = False
         self._gathering = False
         self._drawing = False
+        self._drawn_s = 0.0
         self._wake_at: int | None = None
         outbox.listen(self._alarmed)  # at once: the leader looks in a moment, and says what is true once
 
@@ -182,8 +186,7 @@ class Page:
                 with suppress(StorageError):
                     await self.refresh()
                     self._gather()
-                # A long drain changes hundreds of jobs a second, and its sending matters more than our drawing.
-                await asyncio.sleep(PAUSE_MS / 1_000)
+                await self._pause()
         finally:
             self._refreshing = False
 
@@ -225,7 +228,7 @@ class Page:
     async def _look_at_server(self) -> None:
         with suppress(StorageError):
             await asyncio.gather(self._account.look(), self._received.look())
-        self._draw()
+        self._draw_soon()
 
     async def _learn_facts(self) -> None:
         # First what may be bad news: the browser takes its time over the rest.
@@ -248,11 +251,20 @@ class Page:
             _run(self._draw_later())
 
     async def _draw_later(self) -> None:
-        await asyncio.sleep(PAUSE_MS / 1_000)
+        await self._pause()
         self._drawing = False
         self._draw()
 
+    async def _pause(self) -> None:
+        """A long drain changes many jobs a second, and its sending matters more than our drawing: that takes a small part."""
+        await asyncio.sleep(max(PAUSE_MS / 1_000, self._drawn_s * PAUSE_FOR_DRAWING))
+
     def _draw(self) -> None:
+        begun = monotonic()
+        self._draw_screens()
+        self._drawn_s = monotonic() - begun
+
+    def _draw_screens(self) -> None:
         now = dom.now_ms()
         received = self._received
         moment = Moment(
