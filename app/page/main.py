@@ -25,6 +25,7 @@ LIMIT = 100
 GATHER_MS = 600
 TICK_MS = 1_000
 PAUSE_MS = 150
+LONGEST_PAUSE_MS = 2_000
 PAUSE_FOR_DRAWING = 4
 """How many times as long as drawing took the page pauses before it draws once more."""
 LOOK_EVERY_MS = 60_000
@@ -257,7 +258,7 @@ class Page:
 
     async def _pause(self) -> None:
         """A long drain changes many jobs a second, and its sending matters more than our drawing: that takes a small part."""
-        await asyncio.sleep(max(PAUSE_MS / 1_000, self._drawn_s * PAUSE_FOR_DRAWING))
+        await asyncio.sleep(min(max(PAUSE_MS / 1_000, self._drawn_s * PAUSE_FOR_DRAWING), LONGEST_PAUSE_MS / 1_000))
 
     def _draw(self) -> None:
         begun = monotonic()

@@ -31,7 +31,9 @@ def test_a_job_costs_as_much_beside_thousands_as_beside_four(ask) -> None:
 
 @pytest.mark.browser
 def test_jobs_that_go_together_are_read_together(ask) -> None:
-    """Each has a body to be read and a record to be written twice; the crossings for it are those of one and some."""
+    """Each has a body to be read and a record to be written twice; the crossings for it are those of one and some: for every
+    request of fifty the bodies are read in 8, 16 and 25, so that few are read in vain where they are large.
+    """
     one, many = (json.loads(ask("costs_of_batch", str(jobs))) for jobs in (1, 101))
     assert many[0] - one[0] <= 400
-    assert many[1] - one[1] <= 3
+    assert many[1] - one[1] <= 6
