@@ -55,9 +55,11 @@ to_js([importlib.metadata.version("fastjsonschema"), random.random()])`)];
     assert first != second
 
 
-def test_a_drain_is_handed_to_a_page_with_python(open_page):
-    """The worker wakes, a page is there: the page drains, and no second Python is started."""
-    page = open_page()
+def test_a_drain_is_handed_to_a_page_with_python(open_first):
+    """The worker wakes, a page is there: the page drains, and no second Python is started. On a first visit, since a worker that
+    has a snapshot may rightly have begun to drain while its page was still starting.
+    """
+    page = open_first()
     drained = page.evaluate(ASK, "drain")
     assert "remaining" in drained
     timings = page.evaluate(ASK, "timings")
