@@ -14,6 +14,9 @@ pytestmark = pytest.mark.browser
 
 TIME = re.compile(r"^Received \d\d:\d\d$")
 NO_PYTHON_YET = "WebAssembly.compile = WebAssembly.instantiate = () => new Promise(() => {})"
+# The browser promises a sync and makes none: else a page that waits too long for the promise wakes the worker itself, which
+# takes in what it finds.
+NO_SYNC = "globalThis.SyncManager && (SyncManager.prototype.register = async () => {})"
 NEARLY_FULL = """if (navigator.storage) {
     navigator.storage.estimate = async () => ({ usage: 9_958_000_000, quota: 10_000_000_000 });
 }"""
@@ -56,9 +59,9 @@ def expect_row(row, words, *, tone, sign, seconds=30):
 def saved_before_python(relay, chromium):
     """A page whose Python is still starting, with one inspection saved."""
     device = chromium(visited=True)
-    device.context.add_init_script(NO_PYTHON_YET)
+    device.context.add_init_script(f"{NO_PYTHON_YET}; {NO_SYNC}")
     page = device.open(relay.url, ready=False)
-    device.offline()  # nor may the worker take it in and send it
+    device.offline()
     fill(page, Inspection(site="Lock 7"))
     submit(page)
     expect_saved(page, "Lock 7")
@@ -295,7 +298,7 @@ def test_cancelling_what_is_being_sent_asks_first(page, relay):
 def test_a_job_that_cannot_be_sent_from_here_says_why_and_can_be_exported(relay, chromium):
     """WebAssembly is blocked: what was saved is listed as kept, with the reason, and both ways out."""
     device = chromium(visited=True)
-    device.context.add_init_script("delete globalThis.WebAssembly")
+    device.context.add_init_script(f"delete globalThis.WebAssembly; {NO_SYNC}")
     page = device.open(relay.url, ready=False)
     page.wait_for_function("() => globalThis.holdfast?.python === 'failed'")
     device.offline()

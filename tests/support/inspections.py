@@ -28,6 +28,7 @@ READ_DEVICE = """async () => {
         request.onsuccess = () => resolve(request.result);
         request.onerror = () => reject(request.error);
     });
+    const entries = await holdfastInbox.list();  // first: what is taken in meanwhile is in the queue then
     const waiting = [];
     const names = (await indexedDB.databases()).map(({ name }) => name);
     if (names.includes("holdfast:reference")) {
@@ -46,7 +47,8 @@ READ_DEVICE = """async () => {
             waiting.push({ id, key, site, state, reason, attempts, fence, where: "queue", photos: await Promise.all(photos) });
         }
     }
-    for (const { id, key, fields, payload, files } of await holdfastInbox.list()) {
+    for (const { id, key, fields, payload, files } of entries) {
+        if (waiting.some((job) => job.id === id && job.key === key)) continue;  // just being taken in
         const site = payload ? payload.site : Object.fromEntries(fields).site;
         const photos = await Promise.all(files.map(([, file]) => base64(file)));
         waiting.push({ id, key, site, state: "pending", reason: null, attempts: 0, fence: 0, where: "inbox", photos });
@@ -149,7 +151,7 @@ def send_now(page: Page) -> None:
 
 
 def on_device(page: Page) -> list[OnDevice]:
-    """All that IndexedDB holds, in order: the queue, then what is still in the inbox."""
+    """All that IndexedDB holds, in order: the queue, then what is in the inbox alone."""
     return [OnDevice(**{**row, "photos": tuple(map(_sha256, row["photos"]))}) for row in page.evaluate(READ_DEVICE)]
 
 

@@ -90,9 +90,8 @@ async def test_a_task_that_cancels_itself_is_a_failed_attempt() -> None:
     assert (len(ran), device.end(accepted.id)) == (3, ("failed", "exhausted"))
 
 
-async def test_tasks_go_on_where_no_route_is_left_to_ask_what_is_switched_off() -> None:
-    """A newer version of an app may have tasks only; what the server said last still counts."""
-    device = Device()
+async def _tasks_only(device: Device) -> tuple[Outbox, list[str]]:
+    """A newer version of an app that had routes, with what its tasks have run; its server has switched off the type `sweep`."""
     device.network.flags["disabled"]["types"] = ["sweep"]
     before = describe()
     await device.context(before)
@@ -105,9 +104,15 @@ async def test_tasks_go_on_where_no_route_is_left_to_ask_what_is_switched_off() 
     async def run(payload: str) -> None:
         ran.append(payload)
 
-    outbox.task("sweep", queue="notes")(run)
-    outbox.task("fold", queue="notes")(run)
-    await device.context(outbox)
+    for type_ in ("sweep", "fold"):
+        outbox.task(type_, queue="notes")(run)
+    return await device.context(outbox), ran
+
+
+async def test_tasks_go_on_where_no_route_is_left_to_ask_what_is_switched_off() -> None:
+    """What the server said last still counts."""
+    device = Device()
+    outbox, ran = await _tasks_only(device)
     await outbox.enqueue("sweep", "off", lane="a")
     await outbox.enqueue("fold", "on", lane="b")
     await device.deliver_all(outbox)
@@ -119,20 +124,7 @@ async def test_tasks_go_on_where_no_route_is_left_to_ask_what_is_switched_off() 
 async def test_tasks_are_switched_on_again_where_no_route_is_left() -> None:
     """The server is asked where an app usually asks it, and does not want silence any more."""
     device = Device()
-    device.network.flags["disabled"]["types"] = ["sweep"]
-    before = describe()
-    await device.context(before)
-    await before.enqueue("note", {"text": "a"})
-    await device.deliver_all(before)
-    await device.crash()
-    outbox = Outbox("test", app_version=2)
-    ran: list[str] = []
-
-    async def run(payload: str) -> None:
-        ran.append(payload)
-
-    outbox.task("sweep", queue="notes")(run)
-    await device.context(outbox)
+    outbox, ran = await _tasks_only(device)
     await outbox.enqueue("sweep", "now")
     await device.deliver_all(outbox, span_ms=60_000)
     assert ran == []

@@ -296,17 +296,22 @@ async def test_a_job_that_takes_its_context_down_again_and_again_is_put_aside() 
     assert device.end(accepted.id) == ("failed", "crashed")
 
 
+def _look_slowly(device: Device, span_ms: int) -> None:
+    """The server takes so long to say that it is there."""
+    look = device.network.fetch_json
+
+    async def late(url: str, timeout_ms: int) -> object:
+        await device.clock.sleep(span_ms)
+        return await look(url, timeout_ms)
+
+    device.network.fetch_json = late  # type: ignore[method-assign]
+
+
 async def test_a_death_soon_after_its_claim_counts_though_the_drain_began_long_before() -> None:
     """The server was slow to say that it is there; what tells of the job is the time since it was claimed."""
     device = Device()
     device.network.answer = Silence()
-    look = device.network.fetch_json
-
-    async def look_slowly(url: str, timeout_ms: int) -> object:
-        await device.clock.sleep(6_000)
-        return await look(url, timeout_ms)
-
-    device.network.fetch_json = look_slowly  # type: ignore[method-assign]
+    _look_slowly(device, 6_000)
     accepted = await (await device.context()).enqueue("note", {"text": "poison"})
     for _ in range(8):
         await device.clock.advance(21_000)
@@ -321,13 +326,7 @@ async def test_a_death_more_than_20_s_after_its_claim_says_nothing_of_the_job() 
     """Whenever within its drain the claim was made."""
     device = Device()
     device.network.answer = Silence()
-    look = device.network.fetch_json
-
-    async def look_slowly(url: str, timeout_ms: int) -> object:
-        await device.clock.sleep(1_000)
-        return await look(url, timeout_ms)
-
-    device.network.fetch_json = look_slowly  # type: ignore[method-assign]
+    _look_slowly(device, 1_000)
     accepted = await (await device.context()).enqueue("note", {"text": "a"})
     for _ in range(8):
         await device.clock.advance(1_000)
