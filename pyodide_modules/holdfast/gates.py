@@ -39,6 +39,11 @@ def hold_name(account: str) -> str:
     return f"hold:{account}"
 
 
+def left_name(account: str) -> str:
+    """The record that says that an account has signed out here, and has not signed in since."""
+    return f"left:{account}"
+
+
 def session_name(account: str) -> str:
     """The record that counts how often an account has signed in here."""
     return f"session:{account}"
@@ -81,6 +86,10 @@ class Gates:
 
     def held(self, account: str) -> bool:
         return hold_name(account) in self.by_name
+
+    def has_left(self, account: str) -> bool:
+        """Whether the account has signed out here, and has not signed in since."""
+        return left_name(account) in self.by_name
 
     def sign_ins(self, account: str) -> int:
         """How often the account has signed in here."""

@@ -52,6 +52,7 @@ from holdfast.statistics import described_storage, statistics
 from holdfast.transactions.adopting import adopt, read_depths
 from holdfast.transactions.enqueue import enqueue, enqueue_cancelled, enqueue_relaxed
 from holdfast.transactions.gating import look_now, look_soon, pause, resume, signed_in
+from holdfast.transactions.leaving import leave
 from holdfast.transactions.quarantine import audit, read_raw
 from holdfast.transactions.reading import (
     list_by_reason,
@@ -63,7 +64,7 @@ from holdfast.transactions.reading import (
     read_overview,
 )
 from holdfast.transactions.redrive import cancel, edit, retry, visit
-from holdfast.transactions.tidy import Retention, wipe_finished
+from holdfast.transactions.tidy import Retention
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
@@ -589,11 +590,10 @@ class Outbox(Registry):
         """
         account = await self.ports.inbox.account()
         left = await self._left(account)
-        unsent = await self.ports.store.run(wipe_finished(account)) + len(left)
+        unsent = await self.ports.store.run(leave(account)) + len(left)
         await self.ports.inbox.wipe_drafts()
         await self.ports.inbox.set_account("")
         self.publish({"kind": "account", "account": ""})
-        await self.ports.store.run(wipe_finished(account))  # also what has arrived since
         self.publish({"kind": "change", "ids": []})
         return unsent
 

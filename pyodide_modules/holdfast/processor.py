@@ -23,7 +23,6 @@ from holdfast.routes import Route, Task
 from holdfast.transactions.claim import Claim, Claimant, begin, claim
 from holdfast.transactions.gating import not_reached, reached, read_away, read_holder
 from holdfast.transactions.settle import Attempt, renew, settle_and_claim
-from holdfast.transactions.tidy import wipe_finished
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -152,8 +151,6 @@ class Processor:
             for send in sending:
                 send.task.cancel()
                 self._forget(send)
-        if self._has_left and await self._ports.inbox.account() != account:
-            await self._ports.store.run(wipe_finished(account))
         return _earliest(first.next_at, last.next_at)
 
     async def _send_all(self, found: Claim, sending: list[Send], who: Claimant) -> Claim:

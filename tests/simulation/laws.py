@@ -83,6 +83,7 @@ class Laws:
     ) -> None:
         self.jobs: dict[str, Record] = {}
         self.gates: dict[str, Record] = {}
+        self.bodies: set[str] = set()
         self.queues: dict[tuple[str, str], Record] = {}
         self.unread: set[tuple[str, str]] = set()
         """Queues whose record was spoilt: whoever reads it next counts anew."""
@@ -128,13 +129,8 @@ class Laws:
                 job_id = value["id"] if verb == "put" else value
                 touched.setdefault(job_id, self.jobs.get(job_id))
                 self._mirror(name, owner, job_id, value if verb == "put" else None)
-            elif store == "gates" and verb == "put":
-                self.gates[value["name"]] = value
-            elif store == "gates":
-                self.gates.pop(value, None)
-            elif store == "queues":
-                self.queues[value["account"], value["queue"]] = value
-                self.unread.discard((value["account"], value["queue"]))
+            else:
+                self._mirror_other(store, verb, value)
         self._tell_new(touched, changes)
         claimed = [
             after for job_id, before in touched.items() if (after := self._claimed_by(name, owner, job_id, before))
@@ -147,6 +143,7 @@ class Laws:
             self._lane(name, lane)
         for queue in {(record["account"], record["queue"]) for record in self._both(touched)} - self.unread:
             self._counters(name, queue)
+        self._left_nothing(name)
 
     def _mirror(self, name: str, owner: Owner, job_id: str, value: Record | None) -> None:
         before = self.jobs.pop(job_id, None)
@@ -157,6 +154,20 @@ class Laws:
             self.jobs[job_id] = dict(value)
             if before is not None:
                 self._moves(name, owner, before, value)
+
+    def _mirror_other(self, store: str, verb: str, value: Any) -> None:
+        match store, verb:
+            case "gates", "put":
+                self.gates[value["name"]] = value
+            case "gates", "delete":
+                self.gates.pop(value, None)
+            case "bodies", "put":
+                self.bodies.add(value["id"])
+            case "bodies", "delete":
+                self.bodies.discard(value)
+            case "queues", _:
+                self.queues[value["account"], value["queue"]] = value
+                self.unread.discard((value["account"], value["queue"]))
 
     def _tell_new(self, touched: dict[str, Record | None], changes: list[Change]) -> None:
         bodies = {value["id"]: value["payload"] for store, verb, value in changes if (store, verb) == ("bodies", "put")}
@@ -383,6 +394,16 @@ class Laws:
         one_claim = holders[0] is holders[1] and first["updated_at"] == behind["updated_at"]
         types = {first["type"], behind["type"]}
         return bool(first["state"] == "processing" and one_claim and types <= self._batches.keys())
+
+    def _left_nothing(self, name: str) -> None:
+        """Of whoever has signed out and not in again, nothing that is finished holds content."""
+        left = {gate.removeprefix("left:") for gate in self.gates if gate.startswith("left:")}
+        for job, record in self.jobs.items() if left else ():
+            finished = record["account"] in left and record["state"] in {"completed", "cancelled"}
+            if finished and (record["summary"] or record["said"] or job in self.bodies):
+                self._fault(
+                    f"{name}: {job} is {record['state']} and holds content of {record['account']}, who has left"
+                )
 
     def _counted(self, record: Record, number: int) -> None:
         counts = self.counts.setdefault((record["account"], record["queue"]), Counter())

@@ -12,6 +12,7 @@ from holdfast.lifecycle import ON_THE_WAY, Reason, State, check_move
 from holdfast.soundness import said_of
 from holdfast.storage import Get, GetAll, Put, reading, transaction
 from holdfast.transactions.lane import head_of, whole_lane
+from holdfast.transactions.leaving import forget
 from holdfast.transactions.moving import count_in, read_queue, store
 
 if TYPE_CHECKING:
@@ -121,13 +122,14 @@ def enqueue_undecodable(draft: Draft, found: Record, damaged: list[str]) -> Step
     return stored
 
 
-@transaction("jobs", "bodies", "queues", durability="strict")
+@transaction("jobs", "bodies", "attachments", "queues", "gates", "quarantine", durability="strict")
 def enqueue_cancelled(draft: Draft) -> Steps[Stored]:
     """Store that a submission was cancelled before it was taken in, without its content: nobody takes it in any more."""
     draft, is_new, _ = yield from identify(draft)
     if is_new:
         record, queue = yield from _ended(draft, State.CANCELLED, Reason.BY_PERSON)
         yield from store(record, queue)
+        yield from forget([record])
     return Stored(draft.record["id"], draft.record["key"])
 
 

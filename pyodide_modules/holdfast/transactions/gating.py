@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from holdfast.gates import breaker_name, flags_name, hold_name, hurried, may_probe, opened, session_name
+from holdfast.gates import breaker_name, flags_name, hold_name, hurried, left_name, may_probe, opened, session_name
 from holdfast.moments import is_over
 from holdfast.storage import Delete, Get, GetAll, Put, reading, transaction
 
@@ -44,6 +44,7 @@ def not_reached(miss: Miss, now: Millis) -> Steps[None]:
 def signed_in(account: str) -> Steps[None]:
     """Let the account's jobs go again; what is refused from before this sign-in holds them no more."""
     yield Delete("gates", hold_name(account))
+    yield Delete("gates", left_name(account))
     known: Record | None = yield Get("gates", session_name(account))
     yield Put("gates", {"name": session_name(account), "sign_ins": (known["sign_ins"] if known else 0) + 1})
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from holdfast.errors import ActionRefusedError, JobNotFoundError, Obstacle
-from holdfast.gates import Gates, breaker_name, hold_name
+from holdfast.gates import Gates, breaker_name, hold_name, left_name
 from holdfast.job import may_have_arrived
 from holdfast.lifecycle import REDRIVABLE, Reason, State
 from holdfast.soundness import IDENTITY
 from holdfast.storage import ABOVE_ALL, Delete, Get, GetAll, KeyRange, Put, transaction
 from holdfast.transactions.enqueue import identify, insert
 from holdfast.transactions.lane import head_of, promote
+from holdfast.transactions.leaving import forget
 from holdfast.transactions.moving import move, read_queue, store
 from holdfast.transactions.tidy import CRASHES
 
@@ -78,6 +79,7 @@ def cancel(account: str, job_id: str, now: Millis) -> Steps[Record]:
     reason = Reason.IN_FLIGHT if may_have_arrived(record) else Reason.BY_PERSON
     cancelled = move(record, queue, State.CANCELLED, reason, now)
     yield from store(cancelled, queue)
+    yield from forget([cancelled])
     yield from promote(cancelled)
     return cancelled
 
@@ -106,6 +108,7 @@ def edit(account: str, job_id: str, draft: Draft, now: Millis) -> Steps[Record]:
     queue = yield from read_queue(account, record["queue"])
     cancelled = move(record, queue, State.CANCELLED, Reason.REPLACED, now)
     yield from store(cancelled, queue)
+    yield from forget([cancelled])
     yield from insert(draft, queue, place)
     yield from promote(draft.record)
     yield from promote(cancelled)
@@ -119,6 +122,7 @@ def visit(account: str, now: Millis) -> Steps[list[str]]:
     Returns the ids of the jobs that go again.
     """
     yield Delete("gates", hold_name(account))
+    yield Delete("gates", left_name(account))  # a sign-in that a full device did not store
     span = KeyRange([account, Reason.CRASHED, 0], [account, Reason.CRASHED, ABOVE_ALL])
     again: list[str] = []
     for record in (yield GetAll("jobs", span, "reasons", VISIT_LIMIT)):

@@ -11,6 +11,7 @@ from holdfast.outcome import Alone, AuthRequired, Conflict, Delivered, NotRun, R
 from holdfast.storage import Get, GetAll, GetEach, Put, transaction
 from holdfast.transactions.claim import STORES, Claim, Claimant, claim, first_looks
 from holdfast.transactions.lane import promote
+from holdfast.transactions.leaving import forget
 from holdfast.transactions.moving import move, read_queue
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def settle(attempts: Sequence[Attempt], now: Millis) -> Steps[list[Record]]:
                 yield Put("gates", {"name": one_by_one_name(attempt.origin), "since": now})
     if queue is not None:
         yield Put("queues", queue)
+    yield from forget([record for record in settled if record["state"] == State.COMPLETED])
     for record in {record["lane_key"]: record for record in settled}.values():
         yield from promote(record)
     if away is not None:

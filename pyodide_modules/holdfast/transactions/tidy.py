@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from holdfast.lifecycle import REDRIVABLE, UNSENT, Reason, State
+from holdfast.lifecycle import REDRIVABLE, Reason, State
 from holdfast.limits import check_whole_number
 from holdfast.moments import SLACK_MS, is_over
-from holdfast.storage import ABOVE_ALL, Delete, Get, GetAll, KeyRange, Put, transaction
+from holdfast.storage import ABOVE_ALL, Delete, Get, GetAll, KeyRange, Put
 from holdfast.transactions.lane import promote
 from holdfast.transactions.moving import count_out, move, read_queue, store
 
@@ -207,20 +207,6 @@ def _prune_failed(account: str, retention: Retention, before: Millis, now: Milli
             elif prunes_at <= now:
                 yield from _delete(record)
                 yield from promote(record)
-
-
-@transaction("jobs", "bodies", "attachments", "queues", "quarantine", durability="strict")
-def wipe_finished(account: str) -> Steps[int]:
-    """Remove what finished jobs of an account hold; returns how many of its jobs are unsent, which are left alone."""
-    for state in (State.COMPLETED, State.CANCELLED):
-        span = KeyRange([account, state, 0], [account, state, ABOVE_ALL])
-        for record in (yield GetAll("jobs", span, "list")):
-            yield Put("jobs", record | {"summary": {}, "said": {}})
-            yield Delete("quarantine", record["id"])
-            yield Delete("bodies", record["id"])
-            yield Delete("attachments", KeyRange([record["id"], 0], [record["id"], ABOVE_ALL]))
-    queues = yield GetAll("queues", KeyRange([account, ""], [account, ABOVE_ALL]))
-    return sum(queue["states"].get(state, 0) for queue in queues for state in UNSENT)
 
 
 def _delete(record: Record) -> Steps[None]:

@@ -1,10 +1,14 @@
 """Signing out while jobs are being sent: what has left is settled, nothing more leaves under that name, nothing of it stays."""
 
+import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 from holdfast import Outbox
 from holdfast.ports import InboxEntry
+from holdfast.storage import Transaction
 from holdfast.testing import answer_with, receipt
+from holdfast.transactions.redrive import cancel
 from tests.support.device import Device, Silence
 
 
@@ -141,3 +145,60 @@ async def test_what_arrives_while_signing_out_leaves_no_content_behind() -> None
     assert device.record(ids[0])["state"] == "completed"
     assert device.record(ids[0])["summary"] == {}
     assert ids[0] not in {body["id"] for body in device.store.records("bodies")}
+
+
+async def test_what_arrives_as_the_tab_that_sends_it_dies_leaves_no_content_behind() -> None:
+    """Its content goes in the same commit that says it was received: there is no moment between them to die in."""
+    device, silence = Device(), Silence()
+    _, ids = await _four_of_mara(device, silence)
+    elsewhere = await device.context()
+    await elsewhere.sign_out()
+    run = device.store.run
+
+    async def run_last(transaction: Transaction[Any]) -> Any:
+        if device.record(ids[0])["state"] == "completed":
+            raise asyncio.CancelledError
+        return await run(transaction)
+
+    device.store.run = run_last  # type: ignore[method-assign]
+    device.network.answer = receipt
+    silence.answer()
+    await device.rest()
+    assert device.record(ids[0])["state"] == "completed"
+    assert device.record(ids[0])["summary"] == {}
+    assert {body["id"] for body in device.store.records("bodies")} == set(ids[1:])
+
+
+async def test_what_is_cancelled_as_its_account_signs_out_leaves_no_content_behind() -> None:
+    """Another tab had read who is signed in, and stores the cancel after the sign-out."""
+    device, silence = Device(), Silence()
+    outbox, ids = await _four_of_mara(device, silence)
+    await outbox.sign_out()
+    await device.store.run(cancel("mara", ids[3], device.clock.now()))
+    assert device.record(ids[3])["summary"] == {}
+    assert {body["id"] for body in device.store.records("bodies")} == set(ids[:3])
+
+
+async def test_who_signs_in_again_keeps_what_is_received_from_then_on() -> None:
+    """Also where a full device could not store the sign-in: the next visit finds who is signed in."""
+    device = Device()
+    outbox = await device.context()
+    await outbox.sign_in("mara")
+    for text, comes_back in (("a", outbox.sign_in), ("b", device.inbox.set_account)):
+        await outbox.sign_out()
+        await comes_back("mara")
+        await outbox.visit()
+        received = await outbox.enqueue("note", {"text": text})
+        await device.deliver_all(outbox)
+        assert device.record(received.id)["state"] == "completed"
+        assert device.record(received.id)["summary"] == {"text": text}
+
+
+async def test_what_nobody_has_saved_keeps_its_content_after_a_sign_out_of_nobody() -> None:
+    """What was finished is wiped, as for everybody; but nobody stays, and never signs in again."""
+    device = Device()
+    outbox = await device.context()
+    await outbox.sign_out()
+    received = await outbox.enqueue("note", {"text": "a"})
+    await device.deliver_all(outbox)
+    assert device.record(received.id)["summary"] == {"text": "a"}

@@ -45,7 +45,17 @@ def test_what_is_made_of_any_queue_is_sound(changed: dict[str, Any], absent: set
 
 @given(
     st.sampled_from(
-        ["breaker:", "breaker:https://a.example", "flags:", "session:ann", "hold:ann", "pause:all", "one by one:", "x"]
+        [
+            "breaker:",
+            "breaker:https://a.example",
+            "flags:",
+            "session:ann",
+            "hold:ann",
+            "left:ann",
+            "pause:all",
+            "one by one:",
+            "x",
+        ]
     ),
     st.dictionaries(
         st.sampled_from(
@@ -69,6 +79,7 @@ def test_what_is_made_of_any_gate_is_sound(name: str, fields: dict[str, Any]) ->
         gates.takes_one(origin, NOW)
     gates.sign_ins("ann")
     assert gates.held("ann") == (name == "hold:ann")
+    assert gates.has_left("ann") == (name == "left:ann")
     assert gates.paused("notes", "note") == (name == "pause:all")
     if gate and name.startswith("breaker:"):
         hurried(gate, offline=False, now=NOW)
