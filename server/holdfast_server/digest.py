@@ -92,11 +92,12 @@ class BodyDigest:
 
     def add(self, chunk: bytes) -> None:
         """Take the next piece."""
-        self._bytes.update(chunk)
-        if self._json is not None:
+        if self._json is None:
+            self._bytes.update(chunk)
+        else:
             self._json += chunk
             if len(self._json) > IN_MEMORY:
-                self._json = None
+                self._by_its_bytes(self._json)
         if self._form is not None:
             self._form.add(chunk)
 
@@ -106,10 +107,14 @@ class BodyDigest:
             return fingerprint_form(method, path, self._form.parts)
         if self._json is not None:
             try:
-                return fingerprint_json(method, path, json.loads(self._json))
+                return fingerprint_json(method, path, json.loads(self._json.decode()))
             except (ValueError, RecursionError):
-                pass
+                self._by_its_bytes(self._json)
         return fingerprint_bytes(method, path, self._type, self._bytes.hexdigest())
+
+    def _by_its_bytes(self, so_far: bytearray) -> None:
+        self._json = None
+        self._bytes.update(so_far)
 
 
 class _FormDigest:

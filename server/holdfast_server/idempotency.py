@@ -43,10 +43,13 @@ class KeyedRequest:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What a store knows about a key: a finished run with its answer, or one that still runs until `lease_until`."""
+    """What a store knows about a key: a finished run with its answer, or one that still runs until `lease_until`.
+
+    Its life is counted from `since`, in milliseconds since 1970: about when it was run.
+    """
 
     fingerprint: str
-    stored_at: int
+    since: int
     response: StoredResponse | None = None
     lease_until: int = 0
 
@@ -98,7 +101,7 @@ def decide(entry: Entry | None, fingerprint: str, *, now_ms: int, key_lifetime_m
     if entry is None:
         return Start()
     finished = entry.response is not None
-    if finished and key_lifetime_ms is not None and now_ms >= entry.stored_at + key_lifetime_ms:
+    if finished and key_lifetime_ms is not None and now_ms >= entry.since + key_lifetime_ms:
         return Expired()
     if not finished and now_ms >= entry.lease_until:
         return Start()

@@ -165,6 +165,8 @@ async def drive(connection: Connection, steps: Steps[Result]) -> Result:
 
 async def _rows(connection: Connection, statement: Statement) -> Rows:
     cursor = await connection.execute(_translated(statement.sql), statement.values or None)
+    if statement.counts:
+        return [(cursor.rowcount,)]
     return await cursor.fetchall() if cursor.description else []
 
 

@@ -184,7 +184,7 @@ def _entry(found: list[bytes | None]) -> Entry:
     fingerprint, lease_until, *finished = found
     known = (fingerprint or b"").decode()
     if not finished or finished[0] is None:
-        return Entry(known, stored_at=0, lease_until=int(lease_until or 0))
+        return Entry(known, since=0, lease_until=int(lease_until or 0))
     stored_at, status, headers, body = finished
     pairs = tuple((name, value) for name, value in json.loads(headers or b"[]"))
     return Entry(known, int(stored_at or 0), StoredResponse(int(status or 0), pairs, body or b""))

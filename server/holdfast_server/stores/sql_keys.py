@@ -24,7 +24,16 @@ from holdfast_server.idempotency import (
     decide,
 )
 from holdfast_server.stores.port import BatchItem, Claim, Database, Done, Effect, Migration, Outcome, Transaction
-from holdfast_server.stores.statements import Statement, Steps, savepoint
+from holdfast_server.stores.statements import Rows, Statement, Steps, savepoint
+
+# A row without an answer is running. What the index holds is written with the claim and stays, so that the answer costs one
+# page and, in PostgreSQL, no index at all.
+_AGE_FROM_CLAIM: Final = (
+    "DROP INDEX holdfast_keys_age",
+    "ALTER TABLE holdfast_keys RENAME COLUMN stored_at TO begun_at",
+    "UPDATE holdfast_keys SET begun_at = lease_until WHERE begun_at IS NULL",
+    "CREATE INDEX holdfast_keys_age ON holdfast_keys (begun_at)",
+)
 
 SQLITE_KEYS: Final[Sequence[Migration]] = (
     (
@@ -63,6 +72,7 @@ SQLITE_KEYS: Final[Sequence[Migration]] = (
         "DROP TABLE idempotency_keys",
         "CREATE INDEX holdfast_keys_age ON holdfast_keys (stored_at)",
     ),
+    _AGE_FROM_CLAIM,
 )
 """The part `keys` of a SQLite schema."""
 
@@ -84,43 +94,40 @@ POSTGRES_KEYS: Final[Sequence[Migration]] = (
         """,
         "CREATE INDEX holdfast_keys_age ON holdfast_keys (stored_at)",
     ),
+    _AGE_FROM_CLAIM,
 )
 """The part `keys` of a PostgreSQL schema."""
 
 LEASE_MS: Final = 30_000
 KEY_LIFETIME_MS: Final = 30 * 86_400_000
 CLEANED_AT_ONCE: Final = 500
-_ABANDONED_MS: Final = 86_400_000
 _NEVER: Final = -1
+_ENCODER: Final = json.JSONEncoder()
 
 _CLAIM: Final = """
-    INSERT INTO holdfast_keys (scope, key, fingerprint, token, lease_until) VALUES (?, ?, ?, ?, ?)
+    INSERT INTO holdfast_keys (scope, key, fingerprint, token, begun_at, lease_until) VALUES (?, ?, ?, ?, ?, ?)
     ON CONFLICT (scope, key) DO UPDATE SET
-        fingerprint = excluded.fingerprint, token = excluded.token, lease_until = excluded.lease_until,
-        stored_at = NULL, status = NULL, headers = NULL, body = NULL
-    WHERE holdfast_keys.stored_at <= ? OR (holdfast_keys.stored_at IS NULL AND holdfast_keys.lease_until <= ?)
-    RETURNING token
+        fingerprint = excluded.fingerprint, token = excluded.token, begun_at = excluded.begun_at,
+        lease_until = excluded.lease_until, status = NULL, headers = NULL, body = NULL
+    WHERE CASE WHEN holdfast_keys.status IS NULL THEN holdfast_keys.lease_until <= ? ELSE holdfast_keys.begun_at <= ? END
 """
 _FIND: Final = """
-    SELECT fingerprint, lease_until, stored_at, status, headers, body FROM holdfast_keys WHERE scope = ? AND key = ?
+    SELECT fingerprint, begun_at, lease_until, status, headers, body FROM holdfast_keys WHERE scope = ? AND key = ?
 """
 _REMEMBER: Final = """
-    UPDATE holdfast_keys SET stored_at = ?, status = ?, headers = ?, body = ?
-    WHERE scope = ? AND key = ? AND token = ? AND stored_at IS NULL RETURNING token
+    UPDATE holdfast_keys SET status = ?, headers = ?, body = ?
+    WHERE scope = ? AND key = ? AND token = ? AND status IS NULL
 """
 _RENEW: Final = """
     UPDATE holdfast_keys SET lease_until = ?
-    WHERE scope = ? AND key = ? AND token = ? AND stored_at IS NULL RETURNING token
+    WHERE scope = ? AND key = ? AND token = ? AND status IS NULL
 """
-_RELEASE: Final = (
-    "DELETE FROM holdfast_keys WHERE scope = ? AND key = ? AND token = ? AND stored_at IS NULL RETURNING token"
-)
+_RELEASE: Final = "DELETE FROM holdfast_keys WHERE scope = ? AND key = ? AND token = ? AND status IS NULL"
 _CLEAN: Final = """
-    DELETE FROM holdfast_keys WHERE (scope, key) IN (SELECT scope, key FROM holdfast_keys WHERE {} LIMIT ?)
-    RETURNING token
+    DELETE FROM holdfast_keys WHERE (scope, key) IN (
+        SELECT scope, key FROM holdfast_keys WHERE begun_at <= ? AND (status IS NOT NULL OR lease_until <= ?) LIMIT ?
+    )
 """
-_CLEAN_OLD: Final = _CLEAN.format("stored_at <= ?")
-_CLEAN_ABANDONED: Final = _CLEAN.format("stored_at IS NULL AND lease_until <= ?")
 
 
 class _TakenOver(Exception):  # noqa: N818  (no error: it undoes a transaction)
@@ -158,7 +165,7 @@ class SqlKeyStore:
 
     async def ready(self) -> None:
         """See that the database answers."""
-        await self._database.read(_one(Statement("SELECT 1")))
+        await self._database.read(_alive())
 
     def transaction(self) -> AbstractAsyncContextManager[Transaction]:
         """A transaction for a handler's own writes."""
@@ -181,10 +188,10 @@ class SqlKeyStore:
 
     def _claim(self, claim: Claim, now_ms: int) -> Steps[Claim | Replay | InFlight | Mismatch]:
         request = claim.request
-        values = (request.scope, request.key, request.fingerprint, claim.token, claim.lease_until)
+        row = (request.scope, request.key, request.fingerprint, claim.token, now_ms, claim.lease_until)
         known = None
         while known is None:  # once more where a row went between the two statements
-            if (yield Statement(_CLAIM, (*values, self._expired_at(now_ms), now_ms))):
+            if (yield from _change(_CLAIM, (*row, now_ms, self._expired_at(now_ms)))):
                 return claim
             known = yield from self._look_up(request, now_ms)
         return known
@@ -205,9 +212,9 @@ class SqlKeyStore:
         """Remember the answer, together with what a transaction has written."""
         try:
             if transaction is None:
-                await self._database.write(_remember(claim, response, now_ms))
+                await self._database.write(_remember(claim, response))
             else:
-                await transaction.commit_after(_remember(claim, response, now_ms))
+                await transaction.commit_after(_remember(claim, response))
         except _TakenOver:
             if transaction is not None:
                 await transaction.rollback()
@@ -217,7 +224,7 @@ class SqlKeyStore:
     async def run(self, claim: Claim, effect: Effect, *, now_ms: int) -> Outcome:
         """Run the effect and remember its answer, in one transaction."""
         try:
-            return await self._database.write_in_turn(_effect_and_key(claim, effect, now_ms))
+            return await self._database.write_in_turn(_effect_and_key(claim, effect))
         except _Undone as undone:
             return undone.outcome
         except _TakenOver:
@@ -252,50 +259,48 @@ class SqlKeyStore:
         claim = yield from self._claim(self._new_claim(item.request, now_ms), now_ms)
         if not isinstance(claim, Claim):
             return claim
-        return (yield from _effect_and_key(claim, item.effect, now_ms))
+        return (yield from _effect_and_key(claim, item.effect))
 
     async def renew(self, claim: Claim, *, now_ms: int) -> bool:
         """Let the claim hold for another lease."""
-        return bool(
-            await self._database.write_relaxed(_one(Statement(_RENEW, (now_ms + self.lease_ms, *_named(claim)))))
-        )
+        return bool(await self._database.write_relaxed(_change(_RENEW, (now_ms + self.lease_ms, *_named(claim)))))
 
     async def release(self, claim: Claim) -> None:
         """Give the claim back."""
-        await self._database.write_relaxed(_one(Statement(_RELEASE, _named(claim))))
+        await self._database.write_relaxed(_change(_RELEASE, _named(claim)))
 
     async def clean(self, *, now_ms: int) -> int:
-        """Forget some of the keys that are past their life, and claims whose holders died a day ago."""
-        old = Statement(_CLEAN_OLD, (self._expired_at(now_ms), CLEANED_AT_ONCE))
-        abandoned = Statement(_CLEAN_ABANDONED, (now_ms - _ABANDONED_MS, CLEANED_AT_ONCE))
-        return sum([await self._database.write_relaxed(_one(statement)) for statement in (old, abandoned)])
+        """Forget some of the keys that are past their life, with or without an answer."""
+        return await self._database.write_relaxed(_change(_CLEAN, (self._expired_at(now_ms), now_ms, CLEANED_AT_ONCE)))
 
     async def release_all(self) -> None:
         """Give every claim back: for a process that knows that no other runs."""
-        await self._database.write_relaxed(
-            _one(Statement("DELETE FROM holdfast_keys WHERE stored_at IS NULL RETURNING key"))
-        )
+        await self._database.write_relaxed(_change("DELETE FROM holdfast_keys WHERE status IS NULL"))
 
 
-def _effect_and_key(claim: Claim, effect: Effect, now_ms: int) -> Steps[Outcome]:
+def _effect_and_key(claim: Claim, effect: Effect) -> Steps[Outcome]:
     result = yield from effect()
     if isinstance(result, Mismatch):
         raise _Undone(result)
     response = result.response if isinstance(result, Replay) else result
-    yield from _remember(claim, response, now_ms)
+    yield from _remember(claim, response)
     return result if isinstance(result, Replay) else Done(response)
 
 
-def _remember(claim: Claim, response: StoredResponse, now_ms: int) -> Steps[None]:
-    answer = (now_ms, response.status, json.dumps(response.headers), response.body)
-    if not (yield Statement(_REMEMBER, (*answer, *_named(claim)))):
+def _remember(claim: Claim, response: StoredResponse) -> Steps[None]:
+    answer = (response.status, _ENCODER.encode(response.headers), response.body)
+    if not (yield from _change(_REMEMBER, (*answer, *_named(claim)))):
         raise _TakenOver
 
 
-def _one(statement: Statement) -> Steps[int]:
-    """Run one statement; say how many rows it gave."""
-    rows = yield statement
-    return len(rows)
+def _alive() -> Steps[Rows]:
+    return (yield Statement("SELECT 1"))
+
+
+def _change(sql: str, values: tuple[Any, ...] = ()) -> Steps[int]:
+    """Run one statement; say how many rows it has changed."""
+    ((number,),) = yield Statement(sql, values, counts=True)
+    return int(number)
 
 
 def _named(claim: Claim) -> tuple[str, str, str]:
@@ -310,8 +315,8 @@ def _failed(error: Exception) -> Outcome | Exception:
 
 
 def _entry(row: tuple[Any, ...]) -> Entry:
-    fingerprint, lease_until, stored_at, status, headers, body = row
-    if stored_at is None:
-        return Entry(fingerprint, stored_at=0, lease_until=lease_until)
+    fingerprint, begun_at, lease_until, status, headers, body = row
+    if status is None:
+        return Entry(fingerprint, begun_at, lease_until=lease_until)
     pairs = tuple((name, value) for name, value in json.loads(headers))
-    return Entry(fingerprint, stored_at, StoredResponse(status, pairs, bytes(body)))
+    return Entry(fingerprint, begun_at, StoredResponse(status, pairs, bytes(body)))

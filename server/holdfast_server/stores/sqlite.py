@@ -301,7 +301,8 @@ def drive(connection: sqlite3.Connection, steps: Steps[Result]) -> Result:
         statement = next(steps)
         while True:
             try:
-                rows = connection.execute(statement.sql, statement.values).fetchall()
+                cursor = connection.execute(statement.sql, statement.values)
+                rows = [(cursor.rowcount,)] if statement.counts else cursor.fetchall()
             except sqlite3.Error as error:
                 statement = steps.throw(error)
             else:

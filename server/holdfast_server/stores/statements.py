@@ -13,10 +13,11 @@ Rows = list[tuple[Any, ...]]
 
 
 class Statement(NamedTuple):
-    """One SQL statement with its values."""
+    """One SQL statement with its values. One that `counts` is sent `[(number,)]`: how many rows it has changed."""
 
     sql: str
     values: tuple[Any, ...] = ()
+    counts: bool = False
 
 
 Steps = Generator[Statement, Rows, Result]

@@ -88,7 +88,7 @@ async def test_a_file_of_the_first_version_keeps_its_rows(tmp_path, database):
         (8, "", "other", "", "Lock 8"),
     ]
     assert await new.read(sql("SELECT inspection_id, name FROM photos")) == [(7, "a.jpg")]
-    assert await new.read(sql("SELECT key, stored_at, body FROM holdfast_keys")) == [("key", 1, b"\x00")]
+    assert await new.read(sql("SELECT key, begun_at, body FROM holdfast_keys")) == [("key", 1, b"\x00")]
     assert await new.read(sql("PRAGMA foreign_key_check")) == []
     await new.close()
 

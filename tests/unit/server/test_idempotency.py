@@ -20,8 +20,8 @@ from holdfast_server.idempotency import (
 )
 
 RESPONSE = StoredResponse(201, (("Content-Type", "application/json"),), b"{}")
-FINISHED = Entry("same", stored_at=1_000, response=RESPONSE)
-RUNNING = Entry("same", stored_at=0, lease_until=61_000)
+FINISHED = Entry("same", since=1_000, response=RESPONSE)
+RUNNING = Entry("same", since=0, lease_until=61_000)
 
 
 @pytest.mark.parametrize(
