@@ -122,8 +122,12 @@ class InspectionFormView:
             self._say(f"Not saved: {why_not(error)} Everything you typed is still here.")
 
     def _content(self) -> tuple[list[tuple[str, str]], list[tuple[str, Any]]]:
+        """What the form holds, without its secrets: neither a draft nor a job has them."""
         fields, files = [], []
+        secrets = js.holdfastInbox.secretsOf(self._element)
         for name, value in js.Array.from_(js.FormData.new(self._element)):
+            if secrets.has(name):
+                continue
             if isinstance(value, str):
                 fields.append((name, value))
             elif value.name:

@@ -649,3 +649,27 @@ def test_a_secret_is_in_no_draft(server, chromium):
     assert "hunter" not in words
     page.evaluate("() => letGo()")
     expect_saved(page, "Lock 7")
+
+
+def test_a_secret_is_in_no_draft_of_an_edit_that_is_being_saved(relay, chromium):
+    """What the form tells of an edit under way has no secret in it either."""
+    device = chromium(visited=True)
+    page = device.open(relay.url)
+    [row] = refused(relay, page, "Lock 7")
+    page.evaluate(SECRETS)
+    edit(page, row)
+    expect(page.locator("#site")).to_have_value("Lock 7")
+    page.get_by_label("Pin", exact=True).fill("hunter2")
+    page.get_by_label("Token", exact=True).fill("hunter3")
+    page.locator("#notes").fill("Wet")
+    other = device.open(relay.url)
+    other.evaluate(HELD_QUEUE)
+    submit(page)
+    until_page(
+        page, f"async () => (await ({READ_DRAFTS})()).some(({{ sending }}) => sending.length)", "an edit being saved"
+    )
+    drafts = json.dumps(page.evaluate(READ_DRAFTS))
+    assert "Wet" in drafts
+    assert "hunter" not in drafts + page.evaluate(WRITTEN_WORDS)
+    other.evaluate("() => letGo()")
+    expect_saved(page, "Lock 7")
