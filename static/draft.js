@@ -232,6 +232,7 @@ addEventListener("submit", (event) => {
 form.addEventListener("formdata", ({ formData }) => {
   if (!posts) return; // somebody just looks at what is in it
   posts = false;
+  for (const secret of inbox.secretsOf(form)) formData.delete(secret); // who takes the post cannot tell them from the rest
   formData.append("holdfast-id", form.dataset.jobId ?? "");
   formData.append("holdfast-key", form.dataset.jobKey ?? "");
 });

@@ -19,6 +19,7 @@ from tests.support.browsers import (
     wait_until_ready,
 )
 from tests.support.inspections import (
+    SECRETS,
     Inspection,
     expect_delivered,
     expect_saved,
@@ -275,6 +276,25 @@ def test_without_its_listener_the_forms_own_post_is_taken_by_the_worker(relay, e
     assert [check["label"] for check in item["checklist"] if check["ok"]] == ["Access is safe"]
     assert any(seen.path.endswith("/shim.js") for seen in relay.seen)
     assert all(seen.path != "/submit" for seen in relay.seen)
+
+
+def test_without_its_listener_the_forms_own_post_has_no_secret(relay, chromium):
+    """The worker could not tell a password, or a field that is marked as secret, from the rest."""
+    device = chromium(visited=True)
+    page = device.open(relay.url)
+    forget_script(page, "shim.js")
+    relay.missing("GET", "/shim.js")
+    page = device.open(relay.url)
+    page.evaluate(SECRETS)
+    page.get_by_label("Pin", exact=True).fill("hunter2")
+    page.get_by_label("Token", exact=True).fill("hunter3")
+    fill(page, Inspection(site="Lock 7"))
+    with page.expect_request("**/submit") as posted:
+        save_button(page).click()
+    content = posted.value.post_data or ""
+    assert "Lock 7" in content
+    assert "hunter" not in content
+    expect_saved(page, "Lock 7")
 
 
 def test_what_the_worker_took_of_a_form_does_not_come_back_though_its_tab_died(relay, chromium):

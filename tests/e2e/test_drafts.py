@@ -9,6 +9,7 @@ from playwright.sync_api import expect
 from tests.support.accessibility import findings
 from tests.support.browsers import ELSEWHERE, HELD_PYTHON, RESOLVE_ELSEWHERE, forget_script, wait_until_ready
 from tests.support.inspections import (
+    SECRETS,
     Inspection,
     expect_saved,
     fill,
@@ -84,8 +85,6 @@ NOTHING_AFTER_THE_TAP = """() => {
         over ||= value?.sending?.length > 0;
     };
 }"""
-SECRETS = """() => document.querySelector("#site").insertAdjacentHTML("afterend",
-    '<input type="password" name="pin" aria-label="Pin"><input name="token" data-secret aria-label="Token">')"""
 WRITTEN_WORDS = "() => { dispatchEvent(new Event('pagehide')); return Object.values(localStorage).join(' '); }"
 WRITTEN_DOWN = "() => Object.keys(localStorage).filter((name) => name.startsWith('draft:')).length"
 NO_DRAFT = "async () => !(await holdfastInbox.keys()).some((key) => key.startsWith('draft:'))"

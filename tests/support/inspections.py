@@ -56,6 +56,10 @@ READ_DEVICE = """async () => {
     return waiting;
 }"""
 
+SECRETS = """() => document.querySelector("#site").insertAdjacentHTML("afterend",
+    '<input type="password" name="pin" aria-label="Pin"><input name="token" data-secret aria-label="Token">')"""
+"""Give the form two fields whose values are stored nowhere, "Pin" and "Token"."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Inspection:
