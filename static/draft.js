@@ -329,7 +329,7 @@ const restore = async () => {
 /** Take in what was kept under another name, which is ours by now: it comes back after what is in the form. */
 const takeIn = async (/** @type {string} */ other, /** @type {number} */ theirs) => {
   const kept = await keptAs(other);
-  if (!kept) return;
+  if (!kept) return inbox.set(other, undefined); // nothing, or somebody else's
   const drafts = await apart(kept);
   await inTurn(async () => {
     const known = new Set([form.dataset.jobId, ...aside.map(({ id }) => id)]); // a tab may have ended in the middle of this

@@ -40,11 +40,12 @@ export const wipe = () => names().forEach(remove);
 
 /**
  * What is known of a draft: what is stored of it, or what was written down later, with the files that are stored. Nobody
- * gets what was written down for another account.
- * @param {Kept | undefined} stored
+ * gets what is another account's: a tab may have kept that after it was wiped.
+ * @param {Kept | undefined} kept as it is stored
  * @returns {Kept | undefined}
  */
-export const newest = (stored, /** @type {string} */ name, /** @type {string | undefined} */ account) => {
+export const newest = (kept, /** @type {string} */ name, /** @type {string | undefined} */ account) => {
+  const stored = kept?.account && kept.account !== account ? undefined : kept;
   /** @type {Kept | null} */
   const written = attempt(() => JSON.parse(localStorage.getItem(name) ?? "null"), null);
   if (written?.account && written.account !== account) remove(name);

@@ -29,6 +29,10 @@ WIDE = {"width": 1280, "height": 800}
 NARROW = {"width": 360, "height": 720}
 GO = "() => { dispatchEvent(new Event('pagehide')); }"
 WRITTEN_DOWN = "() => Object.entries(localStorage).filter(([name]) => name.startsWith('draft:'))"
+DRAFTS = """async () => {
+    const keys = (await holdfastInbox.keys()).filter((key) => key.startsWith("draft:"));
+    return Promise.all(keys.map(async (key) => [key, await holdfastInbox.get(key)]));
+}"""
 STORES_NO_DRAFT = """() => {
     const set = holdfastInbox.set;
     holdfastInbox.set = (key, ...rest) =>
@@ -202,6 +206,27 @@ def test_signing_out_wipes_drafts_and_what_was_received_and_refuses_to_wipe_what
     turn_to(page, "Inspections")
     sign_in(page, "mara")
     assert wait_for_received_by(server, "mara", 2) == ["Lock 7", "Lock 8"]
+
+
+def test_drafts_that_were_stored_too_late_are_nobody_elses(server, page):
+    """Tabs of mara's store hers after they were wiped, and are gone: whoever opens the app next neither gets nor keeps them."""
+    sign_in(page, "mara")
+    turn_to(page, "New")
+    fill(page, Inspection(site="Half of it"))
+    expect(page.locator("#draft")).to_contain_text("Draft kept", timeout=PATIENCE_MS)
+    drafts = page.evaluate(DRAFTS)
+    assert [draft["account"] for _, draft in drafts] == ["mara"]
+    sign_out(page)
+    until(lambda: page.evaluate(DRAFTS) == [], "no draft")
+    [[name, draft]] = drafts
+    for number in (1, 2):
+        page.evaluate("([name, draft]) => holdfastInbox.set(name, draft)", [f"{name}{number}", draft])
+    other = page.context.new_page()
+    other.goto(server.url)
+    expect_account(other, "Sign in")
+    until(lambda: page.evaluate(DRAFTS) == [], "nothing of hers")
+    expect(other.locator("#site")).to_have_value("")
+    expect(other.locator("#aside")).to_be_hidden()
 
 
 def test_a_session_that_ends_without_a_network_costs_nothing(server, page):
