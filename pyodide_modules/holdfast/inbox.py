@@ -23,6 +23,7 @@ from holdfast.job import DEFAULT_PRIORITY, File
 from holdfast.limits import check_content, check_names, check_options, check_secrets, without_secrets
 from holdfast.moments import is_recent
 from holdfast.routes import Route, Violation
+from holdfast.storage import Transaction
 from holdfast.transactions.enqueue import enqueue, enqueue_invalid, enqueue_undecodable, enqueue_unknown, look_up
 
 if TYPE_CHECKING:
@@ -32,12 +33,14 @@ if TYPE_CHECKING:
     from holdfast.outbox import Outbox
     from holdfast.ports import InboxEntry, Millis
     from holdfast.routes import Handler
-    from holdfast.storage import Transaction
+    from holdfast.storage import Steps
     from holdfast.transactions.enqueue import Stored
 
 BATCH = 50
 AGAIN_MS = 10_000
 """How long a mere look leaves an entry alone that could not be stored: each try may copy all its photos."""
+LATE_MS = 600_000
+"""How old what was read of the inbox may be. Nothing that is finished goes sooner (`tidy`), so that until then a job is found."""
 OPTIONS = ("lane", "priority", "delay_ms", "ttl_ms")
 NAMES = ("id", "key", "type", "account", "taken_at", "fields", "payload", "options")
 
@@ -53,6 +56,10 @@ class Waiting:
     verb: Transaction[Stored]
     lane: Lane | None
     """The lane it joins; None if it is to fail, and so holds up nobody."""
+
+
+class _LateError(Exception):
+    """What was read of the inbox is too old to go by: another context may have taken it in, sent it, and forgotten it since."""
 
 
 class Intake:
@@ -76,12 +83,20 @@ class Intake:
         seen: set[int] = set()
         if not await inbox.count():
             return left
-        while entries := [entry for entry in await inbox.entries(len(seen) + BATCH) if entry.position not in seen]:
+        while True:
+            read_at = self._outbox.ports.clock.now()
+            entries = [entry for entry in await inbox.entries(len(seen) + BATCH) if entry.position not in seen]
+            if not entries:
+                break
             taken: list[str] = []
             for entry in entries:
                 waiting = _waiting(self._outbox, entry)
                 held = waiting.lane is not None and any(before.lane == waiting.lane for before in left)
-                if held or not await self._take(entry, waiting, at_once=at_once):
+                try:
+                    is_taken = not held and await self._take(entry, waiting, read_at, at_once=at_once)
+                except _LateError:
+                    break
+                if not is_taken:
                     seen.add(entry.position)
                     left.append(waiting)
                     continue
@@ -106,7 +121,8 @@ class Intake:
                 found.append(replace(waiting, draft=draft))
         return found
 
-    async def _take(self, entry: InboxEntry, waiting: Waiting, *, at_once: bool) -> bool:
+    async def _take(self, entry: InboxEntry, waiting: Waiting, read_at: Millis, *, at_once: bool) -> bool:
+        """Store it; says whether it is stored. Raises `_LateError`: nothing of it is."""
         now = self._outbox.ports.clock.now()
         refused_at = self._refused.pop(entry.position, None)
         if refused_at is not None and not at_once and is_recent(refused_at, now, AGAIN_MS):
@@ -115,16 +131,28 @@ class Intake:
         store = self._outbox.ports.store
         try:
             try:
-                await store.run(waiting.verb)
+                await store.run(self._in_time(waiting.verb, read_at))
             except (NotUniqueError, InvalidOptionError) as error:
                 taken = f"The key {entry.key!r} belongs to another job; enter this one anew if it is another write."
                 problem = taken if isinstance(error, NotUniqueError) else str(error)
                 other = replace(entry, key=_key_for(entry))
-                await store.run(_read(self._outbox, other, also=[{"pointer": "", "message": problem}]).verb)
+                other_verb = _read(self._outbox, other, also=[{"pointer": "", "message": problem}]).verb
+                await store.run(self._in_time(other_verb, read_at))
         except StorageError:
             self._refused[entry.position] = now
             return False
         return True
+
+    def _in_time(self, verb: Transaction[Stored], read_at: Millis) -> Transaction[Stored]:
+        """The same, given up where it comes too late. Within the transaction: a tab may be frozen for days before it."""
+
+        def steps() -> Steps[Stored]:
+            stored = yield from verb
+            if not is_recent(read_at, self._outbox.ports.clock.now(), LATE_MS):
+                raise _LateError
+            return stored
+
+        return replace(verb, start=steps)
 
 
 def lane_of(draft: Draft) -> Lane:

@@ -1,5 +1,6 @@
 """What JavaScript took before Python could becomes jobs: once, in order, whatever it holds."""
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -14,10 +15,14 @@ from holdfast.errors import (
     StorageFullError,
 )
 from holdfast.memory import MemoryStore
+from holdfast.ports import InboxEntry
 from holdfast.routes import Violation
 from holdfast.storage import Put, Steps, Transaction
 from holdfast.testing import MemoryInbox
+from holdfast.transactions.tidy import Retention
 from tests.support.device import Device, check_laws, describe, entry
+
+DAY_MS = 86_400_000
 
 
 class Fussy:
@@ -63,6 +68,42 @@ async def test_every_look_takes_the_inbox_in(look: str) -> None:
     outbox = await device.context()
     await getattr(outbox, look)()
     assert [record["id"] for record in device.store.records("jobs")] == ["e1"]
+
+
+class FreezingInbox(MemoryInbox):
+    """Whoever reads it first is frozen with that in its hands, until the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frozen: asyncio.Future[None] | None = None
+
+    async def entries(self, limit: int) -> list[InboxEntry]:
+        found = await super().entries(limit)
+        if self.frozen is None:
+            self.frozen = asyncio.get_running_loop().create_future()
+            await self.frozen
+        return found
+
+
+async def test_what_a_tab_read_days_ago_is_looked_up_again_before_it_is_taken_in() -> None:
+    """Meanwhile another one has taken it in, sent it, and forgotten it in due time: it does not come back and go again."""
+    device = Device()
+    device.lab.inbox = inbox = FreezingInbox()
+    inbox.add(entry("e1", "a"))
+    outbox = await device.context()
+    taking_in = asyncio.ensure_future(outbox.jobs())
+    await device.rest()
+    assert inbox.frozen is not None
+    awake = await device.context(retention=Retention(finished_ms=DAY_MS))
+    await device.deliver_all(awake)
+    await device.clock.advance(2 * DAY_MS)
+    await device.deliver_all(awake)
+    assert device.store.records("jobs") == []
+    inbox.add(entry("e2", "b"))
+    inbox.frozen.set_result(None)
+    assert [row["id"] for row in await taking_in] == ["e2"]
+    await device.deliver_all(outbox)
+    assert device.sent() == ["a", "b"]
 
 
 class MortalInbox(MemoryInbox):
