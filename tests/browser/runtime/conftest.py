@@ -1,5 +1,6 @@
 """The built app on its real server, in real browsers; and what a page did that it should not have."""
 
+import shutil
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -57,8 +58,11 @@ def context(request, browser_name, playwright, tmp_path) -> Iterator[BrowserCont
     }[browser_name]
     device = Device(tmp_path / "profile", start, Watch())
     copy_profile(request.getfixturevalue(f"_visited_{browser_name}"), device.profile)
-    yield device.start().context
-    device.kill()
+    try:
+        yield device.start().context
+    finally:
+        device.kill()
+        shutil.rmtree(device.profile, ignore_errors=True)  # 40 MB
 
 
 def opener(context: BrowserContext, url: str, faults: list[str]) -> Callable[..., Page]:
