@@ -570,6 +570,7 @@ class Outbox(Registry):
         with suppress(StorageFullError):  # a full device still shows, exports and sends what it has
             again = await self.ports.store.run(visit(account, self.ports.clock.now()))
             await self.ports.store.run(look_now(self.ports.clock.now()))
+            await self._leave_again(account)
         with suppress(NewerStorageError):  # what a newer version has made is its own business
             await self.ports.store.run(audit())
         self.publish({"kind": "change", "ids": again})
@@ -586,7 +587,8 @@ class Outbox(Registry):
     async def sign_out(self) -> int:
         """Nobody is signed in any more: drafts and the content of finished jobs are wiped from this device.
 
-        What is unsent is never wiped; it waits until its account signs in. Returns how many such jobs there are.
+        What is unsent is never wiped; it waits until its account signs in. Returns how many such jobs there are. A sign-out
+        that dies half-way leaves its account signed in, and keeps no content of what ends before the next visit.
         """
         account = await self.ports.inbox.account()
         left = await self._left(account)
@@ -594,8 +596,14 @@ class Outbox(Registry):
         await self.ports.inbox.wipe_drafts()
         await self.ports.inbox.set_account("")
         self.publish({"kind": "account", "account": ""})
+        await self._leave_again(account)
         self.publish({"kind": "change", "ids": []})
         return unsent
+
+    async def _leave_again(self, account: str) -> None:
+        """Say once more that an account has left: a visit or a sign-in beside its sign-out may have struck it out."""
+        if await self.ports.inbox.account() != account:
+            await self.ports.store.run(leave(account))
 
     async def waiting_accounts(self) -> dict[str, int]:
         """How many jobs of each account are unsent on this device, '' being nobody; no more is told of another's."""

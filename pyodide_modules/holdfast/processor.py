@@ -151,7 +151,7 @@ class Processor:
             for send in sending:
                 send.task.cancel()
                 self._forget(send)
-        return last.next_at
+        return _earliest(first.next_at, last.next_at)
 
     async def _send_all(self, found: Claim, sending: list[Send], who: Claimant) -> Claim:
         """Send what was claimed and whatever can be claimed until all is settled; returns the last look."""
@@ -163,8 +163,7 @@ class Processor:
                 for origin in sorted(found.look_at):
                     await self._look_at(origin)
                 found = await self._claim_more(who, sending, most - len(sending))
-            elif self._can_recover(begun) or (not sending and _earliest(begun.next_at, found.next_at) != found.next_at):
-                # Only a beginning looks at leases and time limits: what was the first to end may be no more.
+            elif begun.recover_at is not None and is_over(begun.recover_at, self._ports.clock.now(), LEASE_MS):
                 begun = found = await self._begin_again(who, sending, begun)
             elif not sending:
                 return found
@@ -178,10 +177,6 @@ class Processor:
                     sending.remove(ended)
                     self._forget(ended)
                     found = await self._settle(ended, who, free=most - len(sending))
-
-    def _can_recover(self, begun: Claim) -> bool:
-        """Whether a lease that somebody else had left is over."""
-        return begun.recover_at is not None and is_over(begun.recover_at, self._ports.clock.now(), LEASE_MS)
 
     def _begin(self, jobs: list[Claimed]) -> Send:
         """Send the jobs of a lane that share a request."""
@@ -241,7 +236,7 @@ class Processor:
         return found
 
     async def _begin_again(self, who: Claimant, sending: Sequence[Send], begun: Claim) -> Claim:
-        """Look as at the beginning, at leases and time limits too. As with any look, one that fails is made later."""
+        """Look as at the beginning: a lease that somebody else had left is over. As with any look, one that fails is made later."""
         free, now = self._queue.concurrency - len(sending), self._ports.clock.now()
         ours = frozenset(job_id for send in sending for job_id in send.fences)
         try:

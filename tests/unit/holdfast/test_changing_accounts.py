@@ -202,3 +202,49 @@ async def test_what_nobody_has_saved_keeps_its_content_after_a_sign_out_of_nobod
     received = await outbox.enqueue("note", {"text": "a"})
     await device.deliver_all(outbox)
     assert device.record(received.id)["summary"] == {"text": "a"}
+
+
+async def test_a_visit_that_had_read_who_is_signed_in_undoes_no_sign_out() -> None:
+    """A page starts while another tab signs out: what is received after that leaves no content behind."""
+    device, silence = Device(), Silence()
+    outbox, ids = await _four_of_mara(device, silence)
+    starting = await device.context()
+    run, goes_on = device.store.run, asyncio.Event()
+
+    async def run_slowly(steps: Transaction[Any]) -> Any:
+        if steps.name == "visit":
+            await goes_on.wait()
+        return await run(steps)
+
+    device.store.run = run_slowly  # type: ignore[method-assign]
+    visiting = asyncio.ensure_future(starting.visit())
+    await device.rest()
+    await outbox.sign_out()
+    goes_on.set()
+    await visiting
+    device.network.answer = receipt
+    silence.answer()
+    await device.rest()
+    assert device.record(ids[0])["state"] == "completed"
+    assert {body["id"] for body in device.store.records("bodies")} == set(ids[1:])
+
+
+async def test_a_sign_in_in_the_middle_of_a_sign_out_does_not_undo_half_of_it() -> None:
+    """Nobody is signed in afterwards, and so nothing that is received keeps its content."""
+    device, silence = Device(), Silence()
+    outbox, ids = await _four_of_mara(device, silence)
+    elsewhere = await device.context()
+    wipe_drafts = device.inbox.wipe_drafts
+
+    async def wipe_late() -> None:
+        await elsewhere.sign_in("mara")
+        await wipe_drafts()
+
+    device.inbox.wipe_drafts = wipe_late  # type: ignore[method-assign]
+    await outbox.sign_out()
+    device.network.answer = receipt
+    silence.answer()
+    await device.rest()
+    assert await device.inbox.account() == ""
+    assert device.record(ids[0])["state"] == "completed"
+    assert {body["id"] for body in device.store.records("bodies")} == set(ids[1:])

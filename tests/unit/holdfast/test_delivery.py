@@ -486,17 +486,3 @@ async def test_a_drain_returns_in_the_time_given() -> None:
     await device.rest()
     assert draining.done()
     assert (await draining)["remaining"] is True
-
-
-async def test_what_was_delivered_before_its_time_was_over_is_waited_for_no_longer() -> None:
-    """A drain says what remains at its end; it begins by looking at time limits, and has kept them itself since."""
-    device = Device()
-    outbox = await device.context()
-    outbox.wake = lambda: None  # type: ignore[method-assign]
-    await outbox.enqueue("note", {"text": "a"}, ttl_ms=60_000)
-    assert await outbox.drain() == {"next_wake_at": None, "remaining": False}
-    later = device.clock.now() + 1_200_000
-    await outbox.enqueue("note", {"text": "b"}, ttl_ms=60_000)
-    await outbox.enqueue("note", {"text": "c"}, delay_ms=1_800_000, ttl_ms=1_200_000)
-    assert await outbox.drain() == {"next_wake_at": later, "remaining": False}
-    assert device.sent() == ["a", "b"]
