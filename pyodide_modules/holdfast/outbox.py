@@ -602,7 +602,7 @@ class Outbox(Registry):
 
     async def _leave_again(self, account: str) -> None:
         """Say once more that an account has left: a visit or a sign-in beside its sign-out may have struck it out."""
-        if await self.ports.inbox.account() != account:
+        if account and await self.ports.inbox.account() != account:
             await self.ports.store.run(leave(account))
 
     async def waiting_accounts(self) -> dict[str, int]:

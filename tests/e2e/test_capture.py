@@ -16,6 +16,7 @@ from tests.support.browsers import (
     RESOLVE_ELSEWHERE,
     failed_page,
     forget_script,
+    open_without_listener,
     wait_until_ready,
 )
 from tests.support.inspections import (
@@ -257,10 +258,7 @@ def test_without_its_listener_the_forms_own_post_is_taken_by_the_worker(relay, e
     """
     options = {"chromium": (), "firefox": (NO_FIREFOX_CACHE,)}[engine]
     device = browsers[engine](*options, visited=True)
-    page = device.open(relay.url)
-    forget_script(page, "shim.js")
-    relay.missing("GET", "/shim.js")
-    page = device.open(relay.url)
+    page = open_without_listener(device, relay)
     fill(page, Inspection(site="Lock 7", severity="high", ticked=("Access is safe",), photos=(camera(1),)))
     save_button(page).click()
     page.wait_for_url("**/#inspections")
@@ -281,10 +279,7 @@ def test_without_its_listener_the_forms_own_post_is_taken_by_the_worker(relay, e
 def test_without_its_listener_the_forms_own_post_has_no_secret(relay, chromium):
     """The worker could not tell a password, or a field that is marked as secret, from the rest."""
     device = chromium(visited=True)
-    page = device.open(relay.url)
-    forget_script(page, "shim.js")
-    relay.missing("GET", "/shim.js")
-    page = device.open(relay.url)
+    page = open_without_listener(device, relay)
     page.evaluate(SECRETS)
     page.get_by_label("Pin", exact=True).fill("hunter2")
     page.get_by_label("Token", exact=True).fill("hunter3")
@@ -300,10 +295,7 @@ def test_without_its_listener_the_forms_own_post_has_no_secret(relay, chromium):
 def test_what_the_worker_took_of_a_form_does_not_come_back_though_its_tab_died(relay, chromium):
     """The worker has saved the form's own post, and the browser is killed before the page it leads to could look: once is enough."""
     device = chromium(visited=True)
-    page = device.open(relay.url)
-    forget_script(page, "shim.js")
-    relay.missing("GET", "/shim.js")
-    page = device.open(relay.url)
+    page = open_without_listener(device, relay)
     fill(page, Inspection(site="Lock 7", notes="Water.\nRust."))
     page.context.add_init_script("if (location.search.includes('saved=')) stop();")
     save_button(page).click()

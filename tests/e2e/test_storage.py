@@ -12,7 +12,7 @@ from tests.support.browsers import (
     ELSEWHERE,
     RESOLVE_ELSEWHERE,
     failed_page,
-    forget_script,
+    open_without_listener,
     wait_until_offline_capable,
     wait_until_ready,
 )
@@ -272,10 +272,7 @@ def test_what_finds_no_room_in_the_queue_is_shown_and_the_rest_goes_on(server, c
 def test_a_full_device_refuses_the_forms_own_post_in_words(relay, chromium):
     """Only the worker is there to take the form, and finds no room: a page says so, and the form still has everything."""
     device = chromium(visited=True)
-    page = device.open(relay.url)
-    forget_script(page, "shim.js")
-    relay.missing("GET", "/shim.js")
-    page = device.open(relay.url)
+    page = open_without_listener(device, relay)
     fill(page, Inspection(site="Lock 7", notes="Water."))
     expect(page.locator("#draft")).to_contain_text("Draft kept")
     [worker] = device.context.service_workers

@@ -9,6 +9,7 @@ from typing import Any, Self
 from playwright.sync_api import BrowserContext, Error, Page, Playwright
 
 from tests.support.processes import kill_tree
+from tests.support.relay import Relay
 from tests.support.waiting import until_page
 from tests.support.watch import Watch
 
@@ -140,6 +141,13 @@ def forget_script(page: Page, name: str) -> None:
     session = page.context.new_cdp_session(page)
     session.send("Network.clearBrowserCache")
     session.detach()
+
+
+def open_without_listener(device: Device, relay: Relay) -> Page:
+    """The app in a tab whose submit listener is not to be had: the form posts itself, and the worker takes that."""
+    forget_script(device.open(relay.url), "shim.js")
+    relay.missing("GET", "/shim.js")
+    return device.open(relay.url)
 
 
 def wait_until_ready(page: Page) -> None:

@@ -23,6 +23,31 @@ async def _four_of_mara(device: Device, silence: Silence) -> tuple[Outbox, list[
     return outbox, ids
 
 
+async def _first_arrives_without_content(device: Device, silence: Silence, ids: Sequence[str]) -> None:
+    """What is under way is received, and counted; its content is gone from the device, that of the others is not."""
+    device.network.answer = receipt
+    silence.answer()
+    await device.rest()
+    assert device.record(ids[0])["state"] == "completed"
+    assert device.record(ids[0])["summary"] == {}
+    assert {body["id"] for body in device.store.records("bodies")} == set(ids[1:])
+
+
+async def _visit_slowly(device: Device, outbox: Outbox) -> tuple[asyncio.Future[None], asyncio.Event]:
+    """A visit that has read who is signed in, and the event that lets it go on."""
+    run, goes_on = device.store.run, asyncio.Event()
+
+    async def run_slowly(steps: Transaction[Any]) -> Any:
+        if steps.name == "visit":
+            await goes_on.wait()
+        return await run(steps)
+
+    device.store.run = run_slowly  # type: ignore[method-assign]
+    visiting = asyncio.ensure_future(outbox.visit())
+    await device.rest()
+    return visiting, goes_on
+
+
 async def test_after_signing_out_nothing_more_leaves_for_that_account() -> None:
     """The job under way is settled; the rest waits for its account, and whoever signs in then has a queue that runs."""
     device, silence = Device(), Silence()
@@ -95,12 +120,7 @@ async def test_what_arrives_after_signing_out_leaves_no_content_behind() -> None
     device, silence = Device(), Silence()
     outbox, ids = await _four_of_mara(device, silence)
     await outbox.sign_out()
-    device.network.answer = receipt
-    silence.answer()
-    await device.rest()
-    assert device.record(ids[0])["state"] == "completed"
-    assert device.record(ids[0])["summary"] == {}
-    assert {body["id"] for body in device.store.records("bodies")} == set(ids[1:])
+    await _first_arrives_without_content(device, silence, ids)
 
 
 async def test_who_signs_out_while_a_drain_reads_who_is_signed_in_sends_nothing_more() -> None:
@@ -161,12 +181,7 @@ async def test_what_arrives_as_the_tab_that_sends_it_dies_leaves_no_content_behi
         return await run(transaction)
 
     device.store.run = run_last  # type: ignore[method-assign]
-    device.network.answer = receipt
-    silence.answer()
-    await device.rest()
-    assert device.record(ids[0])["state"] == "completed"
-    assert device.record(ids[0])["summary"] == {}
-    assert {body["id"] for body in device.store.records("bodies")} == set(ids[1:])
+    await _first_arrives_without_content(device, silence, ids)
 
 
 async def test_what_is_cancelled_as_its_account_signs_out_leaves_no_content_behind() -> None:
@@ -209,24 +224,24 @@ async def test_a_visit_that_had_read_who_is_signed_in_undoes_no_sign_out() -> No
     device, silence = Device(), Silence()
     outbox, ids = await _four_of_mara(device, silence)
     starting = await device.context()
-    run, goes_on = device.store.run, asyncio.Event()
-
-    async def run_slowly(steps: Transaction[Any]) -> Any:
-        if steps.name == "visit":
-            await goes_on.wait()
-        return await run(steps)
-
-    device.store.run = run_slowly  # type: ignore[method-assign]
-    visiting = asyncio.ensure_future(starting.visit())
-    await device.rest()
+    visiting, go_on = await _visit_slowly(device, starting)
     await outbox.sign_out()
-    goes_on.set()
+    go_on.set()
     await visiting
-    device.network.answer = receipt
-    silence.answer()
-    await device.rest()
-    assert device.record(ids[0])["state"] == "completed"
-    assert {body["id"] for body in device.store.records("bodies")} == set(ids[1:])
+    await _first_arrives_without_content(device, silence, ids)
+
+
+async def test_a_visit_of_nobody_wipes_nothing_though_somebody_signs_in_meanwhile() -> None:
+    """Nobody has signed out: what was received for nobody keeps its content."""
+    device = Device()
+    outbox = await device.context()
+    received = await outbox.enqueue("note", {"text": "a"})
+    await device.deliver_all(outbox)
+    visiting, go_on = await _visit_slowly(device, await device.context())
+    await outbox.sign_in("mara")
+    go_on.set()
+    await visiting
+    assert device.record(received.id)["summary"] == {"text": "a"}
 
 
 async def test_a_sign_in_in_the_middle_of_a_sign_out_does_not_undo_half_of_it() -> None:
@@ -242,9 +257,5 @@ async def test_a_sign_in_in_the_middle_of_a_sign_out_does_not_undo_half_of_it() 
 
     device.inbox.wipe_drafts = wipe_late  # type: ignore[method-assign]
     await outbox.sign_out()
-    device.network.answer = receipt
-    silence.answer()
-    await device.rest()
+    await _first_arrives_without_content(device, silence, ids)
     assert await device.inbox.account() == ""
-    assert device.record(ids[0])["state"] == "completed"
-    assert {body["id"] for body in device.store.records("bodies")} == set(ids[1:])
