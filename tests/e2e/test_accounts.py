@@ -19,7 +19,7 @@ from tests.support.accounts import (
     sign_out,
 )
 from tests.support.inspections import Inspection, fill, on_device, save
-from tests.support.screens import actions, banners, entry, focused, icon, pill, turn_to
+from tests.support.screens import banners, entry, expect_actions, focused, icon, pill, turn_to
 from tests.support.server import Server
 from tests.support.waiting import until
 
@@ -103,7 +103,7 @@ def test_the_jobs_of_one_account_wait_while_another_is_signed_in(server, page):
     row = entry(page, "Mara 2")
     expect(pill(row)).to_have_text("Waiting for sign-in", timeout=PATIENCE_MS)
     expect(icon(row)).to_have_attribute("href", "#i-sign-in")
-    assert actions(row) == ["Sign in", "Cancel"]
+    expect_actions(row, "Sign in", "Cancel")
     expect(page.locator("#signed-out")).to_contain_text(
         "Signed out. Unsent inspections of mara wait until mara signs in. They stay on this device."
     )

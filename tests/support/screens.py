@@ -1,6 +1,6 @@
 """What a person reads on the screens: rows of list and Outbox, the header, banners."""
 
-from playwright.sync_api import Locator, Page
+from playwright.sync_api import Locator, Page, expect
 
 PILL_SECONDS = 30
 
@@ -26,9 +26,9 @@ def line(row: Locator) -> Locator:
     return row.locator(".entry-line")
 
 
-def actions(row: Locator) -> list[str]:
-    """What can be done about it, in order."""
-    return row.locator(".actions > *").all_inner_texts()
+def expect_actions(row: Locator, *names: str) -> None:
+    """What can be done about it, in order, once it is drawn."""
+    expect(row.locator(".actions > *")).to_have_text(list(names), use_inner_text=True)
 
 
 def advised(row: Locator) -> list[str]:
