@@ -13,6 +13,7 @@ export { version };
 
 const indexURL = new URL("./", import.meta.url).href;
 const PYSCRIPT = new URL("./pyscript.json", import.meta.url).href;
+const MACHINE = new URL("./pyodide.asm.wasm", import.meta.url).href;
 const WHEELS = "/wheels";
 
 const mark = (/** @type {string} */ name, /** @type {number} */ start) =>
@@ -56,12 +57,22 @@ const unswitched = (/** @type {object} */ settings) => {
   }
 };
 
-/** The machine. Where its file cannot be had, Pyodide would only write a warning and wait for ever: this rejects. */
-const createMachine = async (/** @type {object} */ settings) => {
+const instantiated = async (/** @type {WebAssembly.Module} */ module, /** @type {[any]} */ [unread, imports]) => {
+  (await unread).body?.cancel();
+  return { module, instance: await WebAssembly.instantiate(module, imports) };
+};
+
+/**
+ * The machine. Where its file cannot be had, Pyodide would only write a warning and wait for ever: this rejects.
+ * @param {object} settings
+ * @param {Promise<WebAssembly.Module>} [compiled] its WebAssembly, to be used instead of what Pyodide would compile
+ */
+const createMachine = async (settings, compiled) => {
+  const module = await compiled;
   const failed = Promise.withResolvers();
   const { instantiateStreaming } = WebAssembly;
   WebAssembly.instantiateStreaming = (/** @type {[any]} */ ...given) => {
-    const made = instantiateStreaming.apply(WebAssembly, given);
+    const made = module ? instantiated(module, given) : instantiateStreaming.apply(WebAssembly, given);
     made.catch(failed.reject);
     return made;
   };
@@ -75,6 +86,9 @@ const createMachine = async (/** @type {object} */ settings) => {
 /** @typedef {NonNullable<Awaited<ReturnType<typeof snapshot.read>>>} Stored */
 
 const restored = async (/** @type {object} */ options, /** @type {Stored} */ stored, /** @type {number} */ begun) => {
+  // Before Pyodide's script runs: while it does, nothing of the file would come in, and nothing be compiled.
+  const compiled = WebAssembly.compileStreaming(fetch(MACHINE));
+  compiled.catch(() => {});
   const wheels = fetchWheels();
   wheels.catch(() => {});
   const python = await loadPyodide({
@@ -82,10 +96,11 @@ const restored = async (/** @type {object} */ options, /** @type {Stored} */ sto
     // The machine is built while the snapshot is read. Then the memory is written in its place; Pyodide, which would have
     // it in one piece and copy it, finds a snapshot that ends with its head.
     createPyodideModule: async (/** @type {object} */ settings) => {
-      const machine = await createMachine(settings);
+      const machine = await createMachine(settings, compiled);
       mark("machine", begun);
       if (machine.HEAPU8.length < stored.length) machine.growMemory(stored.length);
-      await stored.fill(machine.HEAPU8);
+      // Behind the end of its heap nothing has been written: to clear that too would only make the device provide it.
+      await stored.fill(machine.HEAPU8, machine.HEAPU32[machine._emscripten_get_sbrk_ptr() >>> 2]);
       mark("intact", begun);
       return machine;
     },
@@ -162,6 +177,8 @@ export const makeSnapshot = async () => {
     // What PyScript writes into every page and imports there: compiled now, once.
     const texts = await (await fetch(PYSCRIPT)).json();
     const python = await plain({ _makeSnapshot: true }, texts);
+    // Compiled parts were linked to it, at addresses that another machine does not have.
+    if (python._module.isLinked) return false;
     // A restored heap has no files of packages; Pyodide refuses to write one down that says it has.
     for (const name of Object.keys(python.loadedPackages)) delete python.loadedPackages[name];
     return await snapshot.write(python.makeMemorySnapshot());

@@ -35,20 +35,20 @@ const pack = (/** @type {Uint8Array} */ head, /** @type {Uint8Array} */ memory) 
   return packed;
 };
 
-/** What is not in it is zero: the memory may hold what a machine begins with. */
-const unpack = (/** @type {ArrayBuffer} */ packed, /** @type {Uint8Array} */ head, /** @type {Uint8Array} */ memory) => {
+/** What is not in it is zero: the memory may hold what a machine begins with, in its first `used` bytes. */
+const unpack = (/** @type {ArrayBuffer} */ packed, /** @type {Uint8Array} */ head, /** @type {Uint8Array} */ memory, /** @type {number} */ used) => {
   const count = (packed.byteLength - head.byteLength) / (4 + PAGE);
   const pages = new Uint32Array(packed, 0, count);
   let end = 0;
   for (let first = 0; first < count; ) {
     let last = first + 1; // a run of neighbouring pages is copied in one go
     while (last < count && pages[last] === pages[last - 1] + 1) last++;
-    memory.fill(0, end, pages[first] * PAGE);
+    memory.fill(0, end, Math.min(used, pages[first] * PAGE));
     memory.set(new Uint8Array(packed, count * 4 + first * PAGE, (last - first) * PAGE), pages[first] * PAGE);
     end = (pages[last - 1] + 1) * PAGE;
     first = last;
   }
-  memory.fill(0, end);
+  memory.fill(0, end, Math.max(end, used));
   head.set(new Uint8Array(packed, packed.byteLength - head.byteLength));
 };
 
@@ -87,9 +87,9 @@ const drop = async (/** @type {string | null} */ name) => {
 
 /**
  * Room for the head, at once, and the `length` of the memory in bytes. `fill` puts both where they belong when they have been
- * read; it rejects unless all is as it was stored, and what it has filled must then not be used. `drop` forgets it: it is
- * damaged, or of no use.
- * @returns {Promise<{head: Uint8Array, length: number, fill: (memory: Uint8Array) => Promise<void>, drop: () => Promise<void>} | null>}
+ * read, in a memory of which all behind the first `used` bytes is zero; it rejects unless all is as it was stored, and what it
+ * has filled must then not be used. `drop` forgets it: it is damaged, or of no use.
+ * @returns {Promise<{head: Uint8Array, length: number, fill: (memory: Uint8Array, used: number) => Promise<void>, drop: () => Promise<void>} | null>}
  */
 export const read = async () => {
   const stored = await (await open())?.match(PATH);
@@ -99,9 +99,9 @@ export const read = async () => {
     const head = new Uint8Array(Number(stored.headers.get("X-Head-Length")));
     const coming = fetched(stored);
     coming.catch(() => {}); // whoever starts Python awaits it, unless something else fails first
-    const fill = async (/** @type {Uint8Array} */ memory) => {
+    const fill = async (/** @type {Uint8Array} */ memory, /** @type {number} */ used) => {
       const { packed, whole } = await coming;
-      unpack(packed, head, memory);
+      unpack(packed, head, memory, used);
       await whole;
     };
     return { head, length: Number(stored.headers.get("X-Memory-Length")), fill, drop: () => drop(name) };

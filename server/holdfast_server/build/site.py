@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Mapping
 
-from holdfast_server.build import config, lockfile, pyscript, wheels
+from holdfast_server.build import config, lockfile, pyodide, pyscript, wheels
 from holdfast_server.build.errors import BuildError
 from holdfast_server.build.inputs import Files, under, wheel_names
 from holdfast_server.build.project import Project
@@ -27,6 +27,7 @@ def make(project: Project, inputs: Files, build: str) -> dict[str, bytes]:
         **_flat(under(inputs, "static"), ".js", ".css"),
         **_flat(under(inputs, "sw"), ".js"),
         **under(inputs, "pyodide"),
+        "pyodide.asm.mjs": pyodide.quick(inputs["pyodide/pyodide.asm.mjs"], inputs["pyodide/pyodide.mjs"]),
         **{f"pyscript/{name}": data for name, data in under(inputs, "pyscript").items()},
         "pyscript.json": pyscript.package(_core(inputs)),
         **{f"wheels/{name}": data for name, data in {**own, **foreign}.items()},

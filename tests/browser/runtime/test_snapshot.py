@@ -1,5 +1,12 @@
 """The memory snapshot in page and worker: used when it is whole and of this build, made anew in any other case."""
 
+import base64
+import io
+import zipfile
+
+from tests.support.server import ROOT
+
+TEST_WHEELS = ROOT / ".cache" / "test-wheels"
 RESTORED = "holdfast:python:restored"
 STARTED_PLAINLY = "holdfast:python:plain"
 MEASURES = "() => performance.getEntriesByType('measure').map(({name}) => name)"
@@ -86,6 +93,39 @@ MORE = [
     "xmlrpc.client",
     "zoneinfo",
 ]
+COMPILED = """async (wheel) => {
+  const runtime = `/runtime/${holdfast.build}`;
+  const {makeSnapshot, start} = await import(`${runtime}/python.js`);
+  const bytes = Uint8Array.from(atob(wheel), (character) => character.charCodeAt(0));
+  const loaded = async () => {
+    const {python, how} = await start();
+    python.unpackArchive(bytes, "wheel", {extractDir: "/compiled"});
+    return [how, python.runPython(`
+import importlib.util, pathlib
+[path] = pathlib.Path("/compiled").rglob("*.so")
+spec = importlib.util.spec_from_file_location("_native", path)
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+module.__version__
+`)];
+  };
+  const plain = await loaded();
+  await makeSnapshot();
+  return [plain, await loaded()];
+}"""
+LOOKED_UP = """async (wheel) => {
+  const runtime = `/runtime/${holdfast.build}`;
+  const {default: config} = await import(`${runtime}/config.js`);
+  const {makeSnapshot, start} = await import(`${runtime}/python.js`);
+  const {fetch} = globalThis;
+  const bytes = Uint8Array.from(atob(wheel), (character) => character.charCodeAt(0));
+  globalThis.fetch = async (url, ...rest) => url === "/looks_up.whl" ? new Response(bytes) : fetch(url, ...rest);
+  config.wheels.push("/looks_up.whl");
+  config.preload.push("looks_up");
+  const made = await makeSnapshot();
+  const {python, how} = await start();
+  return [made, how, python.runPython("import ctypes, looks_up; looks_up.size(ctypes.py_object([7, 7, 7]))")];
+}"""
 WITH_MORE = """async (modules) => {
   const runtime = `/runtime/${holdfast.build}`;
   const {default: config} = await import(`${runtime}/config.js`);
@@ -153,3 +193,22 @@ def test_python_never_switches_stacks(open_first):
         }"""
     )
     assert able == [["restored", False], ["plain", False]]
+
+
+def test_a_package_with_compiled_parts_can_be_loaded(lone_page):
+    """It is linked to a machine that was put together without a thought of it, started plainly or restored."""
+    page = lone_page(block="**/pyscript.js")
+    [wheel] = TEST_WHEELS.glob("hypothesis-*.whl")
+    version = wheel.name.split("-")[1]
+    loaded = page.evaluate(COMPILED, base64.b64encode(wheel.read_bytes()).decode())
+    assert loaded == [["plain", version], ["restored", version]]
+
+
+def test_a_heap_that_holds_an_address_of_this_machine_is_not_kept(lone_page):
+    """Where a package asks for a function of Python's by its name the machine gives it an address of its own."""
+    page = lone_page(block="**/pyscript.js")
+    wheel = io.BytesIO()
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("looks_up.py", "import ctypes\nsize = ctypes.pythonapi.PyList_Size\n")
+    found = page.evaluate(LOOKED_UP, base64.b64encode(wheel.getvalue()).decode())
+    assert found == [False, "plain", 3]
