@@ -1,32 +1,51 @@
 /**
- * One request for Python: all it has to say goes over in one call, all there is to know comes back as one text. It sets
- * `globalThis.holdfastSending`.
+ * Requests for Python: all that one has to say goes over in one call, all there is to know of its answer comes back in
+ * another. It sets `globalThis.holdfastSending`.
  */
 globalThis.holdfastSending ??= (() => {
   "use strict";
 
   const LATE = "late";
 
-  return {
-    /**
-     * Send it. `answer` resolves to `{status, headers, body}` or `{failure}` as JSON and never rejects; `stop` ends it.
-     * @param {string} asked JSON: `url`, `timeout_ms`, `limit` of the answer in characters, `told` headers, and options of `fetch`
-     * @param {FormData | undefined} form in place of the options' `body`
-     */
-    send(asked, form) {
-      const { url, timeout_ms, limit, told, ...options } = JSON.parse(asked);
-      const controller = new AbortController();
-      const timer = setTimeout(() => controller.abort(LATE), timeout_ms);
-      const { signal } = controller;
-      const exchange = async () => {
-        const response = await fetch(url, { ...options, body: form ?? options.body, signal });
-        const headers = Object.fromEntries(told.map((/** @type {string} */ name) => [name, response.headers.get(name)]));
-        return { status: response.status, headers, body: (await response.text()).slice(0, limit) };
-      };
-      const answer = exchange()
-        .catch(() => ({ failure: signal.reason === LATE ? "timeout" : "network" }))
-        .then((found) => (clearTimeout(timer), JSON.stringify(found)));
-      return { answer, stop: () => controller.abort() };
-    },
+  /** @param {(number: number, text: string) => void} answered Python: `{status, headers, body}` or `{failure}` as JSON */
+  const sender = (answered) => {
+    /** @type {Map<number, AbortController>} */
+    const underWay = new Map();
+    return {
+      /**
+       * Send one. It is answered once, whatever happens.
+       * @param {number} number of the request
+       * @param {string} asked JSON: `url`, `timeout_ms`, `limit` of the answer in characters, `told` headers, and options of `fetch`
+       * @param {string | FormData} body
+       */
+      send(number, asked, body) {
+        const { url, timeout_ms, limit, told, ...options } = JSON.parse(asked);
+        const controller = new AbortController();
+        underWay.set(number, controller);
+        const timer = setTimeout(() => controller.abort(LATE), timeout_ms);
+        const { signal } = controller;
+        const exchange = async () => {
+          await null; // out of Python's call: a request is made at three times the price below its many frames
+          const response = await fetch(url, { ...options, body, signal });
+          const named = told.map((/** @type {string} */ name) => [name, response.headers.get(name)]);
+          const headers = Object.fromEntries(named.filter((/** @type {[string, string | null]} */ [, value]) => value));
+          return { status: response.status, headers, body: (await response.text()).slice(0, limit) };
+        };
+        void exchange()
+          .catch(() => ({ failure: signal.reason === LATE ? "timeout" : "network" }))
+          .then((found) => {
+            clearTimeout(timer);
+            underWay.delete(number);
+            answered(number, JSON.stringify(found));
+          });
+      },
+
+      /** Nobody waits for the answer of this one any more. */
+      stop(/** @type {number} */ number) {
+        underWay.get(number)?.abort();
+      },
+    };
   };
+
+  return { sender };
 })();

@@ -144,8 +144,8 @@ def judge(
         if no_receipts + 1 >= NO_RECEIPT_LIMIT:
             return Outcome(Rejected(Reason.NO_RECEIPT), answered=False, said=said)
         return Outcome(Retry(Reason.NO_RECEIPT), answered=False, said=said)
-    own = classify(answer) if classify is not None else None
-    if not isinstance(own, Verdict | None):
+    own = None if classify is None else classify(answer)
+    if own is not None and not isinstance(own, Verdict):
         raise TypeError(f"classify gives a verdict of holdfast.outcome, or None for the usual rules; not {own!r}.")
     verdict = own or _verdict(answer, reached=reached, now=now, said=said)
     # Where an earlier attempt still runs nobody knows yet how it ends, so the job may not be edited either.
@@ -160,9 +160,9 @@ def _verdict(  # noqa: PLR0911  (a table of statuses, one line each)
     said: dict[str, Any],
 ) -> Verdict:
     status = answer.status
-    after_ms = retry_after_ms(answer.headers.get("retry-after", ""), now)
     if 200 <= status < 300:
         return Delivered()
+    after_ms = retry_after_ms(answer.headers.get("retry-after", ""), now)
     if status in _ASKS_FOR_TIME or status >= 500:
         if not reached:
             return Unreachable()
@@ -196,11 +196,11 @@ def said_by(answer: Answer) -> dict[str, Any]:
     if answer.failure:
         return {}
     said: dict[str, Any] = {"status": answer.status}
-    if "json" in answer.headers.get("content-type", ""):
+    if answer.status >= 400 and "json" in answer.headers.get("content-type", ""):
         try:
             document = read_json(answer.body)
         except ValueError:
             return said
-        if isinstance(document, dict) and answer.status >= 400:
+        if isinstance(document, dict):
             said |= {name: document[name] for name in ("type", "title", "detail", "errors") if name in document}
     return said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -27,11 +28,17 @@ TOLD = ("idempotency-key", "retry-after", "content-type")
 class BrowserTransport:
     """Sends with the browser's own cookies for this origin; nothing secret passes through here."""
 
+    def __init__(self) -> None:
+        self._numbers = itertools.count()
+        self._answers: dict[int, asyncio.Future[str]] = {}
+        """By the number of the request that is under way."""
+        self._javascript = js.holdfastSending.sender(create_proxy(self._answered))
+
     async def send(self, request: Request, progress: Callable[[int, int], None]) -> Answer:
         """One attempt; cancelling the task aborts it."""
         if request.parts and hasattr(js, "XMLHttpRequest"):
             return await _send_by_xhr(request, progress)
-        return await _send_by_fetch(request)
+        return await self._send_by_fetch(request)
 
     async def fetch_json(self, url: str, timeout_ms: Millis) -> Any:
         """A fresh document; None if there is no answer in time, or not one of JSON."""
@@ -42,6 +49,38 @@ class BrowserTransport:
                 return read_json(await response.text()) if response.ok else None
         except (JsException, TimeoutError, ValueError):
             return None
+
+    async def _send_by_fetch(self, request: Request) -> Answer:
+        asked = {
+            "url": request.url,
+            "timeout_ms": request.timeout_ms,
+            "limit": request.answer_limit,
+            "told": TOLD,
+            "method": request.method,
+            "headers": _headers(request),
+            "credentials": "same-origin",
+            "cache": "no-store",
+        }
+        number = next(self._numbers)
+        self._answers[number] = asyncio.get_running_loop().create_future()
+        body = _form(request) if request.parts else json.dumps(request.payload)
+        self._javascript.send(number, json.dumps(asked), body)
+        try:
+            found = json.loads(await self._answers[number])
+        except asyncio.CancelledError:
+            self._javascript.stop(number)
+            raise
+        finally:
+            del self._answers[number]
+        if "failure" in found:
+            return Answer(failure=found["failure"])
+        return Answer(found["status"], found["headers"], found["body"])
+
+    def _answered(self, number: int, text: str) -> None:
+        """What JavaScript has to tell of a request, if somebody still waits for it."""
+        answer = self._answers.get(number)
+        if answer is not None and not answer.done():
+            answer.set_result(text)
 
 
 async def post(url: str, document: dict[str, Any]) -> None:
@@ -98,30 +137,6 @@ async def _send_by_xhr(request: Request, progress: Callable[[int, int], None]) -
             listener.destroy()
         xhr.upload.removeEventListener("progress", on_progress)
         on_progress.destroy()
-
-
-async def _send_by_fetch(request: Request) -> Answer:
-    asked = {
-        "url": request.url,
-        "timeout_ms": request.timeout_ms,
-        "limit": request.answer_limit,
-        "told": TOLD,
-        "method": request.method,
-        "headers": _headers(request),
-        "credentials": "same-origin",
-        "cache": "no-store",
-    }
-    if request.parts:
-        sent = js.holdfastSending.send(json.dumps(asked), _form(request))
-    else:
-        sent = js.holdfastSending.send(json.dumps(asked | {"body": json.dumps(request.payload)}))
-    try:
-        found = json.loads(await sent.answer)
-    finally:
-        sent.stop()
-    if "failure" in found:
-        return Answer(failure=found["failure"])
-    return Answer(found["status"], {name: value for name, value in found["headers"].items() if value}, found["body"])
 
 
 async def _fetch(url: str, options: dict[str, Any], **handles: Any) -> Any:
