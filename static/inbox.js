@@ -146,11 +146,9 @@ globalThis.holdfastInbox ??= (() => {
   /** One look: whose account it is, and how many entries wait. @returns {Promise<string>} both as JSON */
   const lookOnce = () =>
     run("readonly", "relaxed", (tx, box) => {
-      tx.objectStore("session").get("account").onsuccess = (session) => {
-        const account = /** @type {IDBRequest} */ (session.target).result ?? "";
-        tx.objectStore("entries").count().onsuccess = (entries) =>
-          (box.value = JSON.stringify([account, /** @type {IDBRequest} */ (entries.target).result]));
-      };
+      const account = tx.objectStore("session").get("account");
+      const count = tx.objectStore("entries").count();
+      count.onsuccess = () => (box.value = JSON.stringify([account.result ?? "", count.result])); // the later one of both
     });
   /** @type {Promise<string> | null} */
   let looking = null;

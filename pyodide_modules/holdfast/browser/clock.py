@@ -26,8 +26,11 @@ class BrowserClock:
 class BrowserEntropy:
     """Python's `random`, which the start of Python reseeds after every restore, and the browser's own ids."""
 
+    def __init__(self) -> None:
+        self._uuid = js.holdfastInbox.uuid
+
     def random(self) -> float:
         return random.random()  # noqa: S311  (jitter, not a secret)
 
     def uuid(self) -> str:
-        return str(js.holdfastInbox.uuid())
+        return str(self._uuid())

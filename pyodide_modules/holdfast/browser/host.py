@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import js
 
 from holdfast.alarms import Alarms
-from holdfast.browser import marker
+from holdfast.browser import marker, turns
 from holdfast.browser.channel import BrowserChannel
 from holdfast.browser.clock import BrowserClock, BrowserEntropy
 from holdfast.browser.files import from_js, read_bytes
@@ -32,6 +32,7 @@ _tasks: set[asyncio.Task[Any]] = set()
 
 async def start(outbox: Outbox, *, role: Literal["page", "worker"]) -> None:
     """Open the outbox here. A page also stands for leader, drains on its wakes, and drains once at its start."""
+    turns.share(asyncio.get_running_loop())
     store = IndexedDBStore(f"holdfast:{outbox.name}")
     clock, entropy = BrowserClock(), BrowserEntropy()
     locks: Locks = WebLocks() if hasattr(js.navigator, "locks") else LeaseLocks(store, clock, entropy)

@@ -90,7 +90,6 @@ class _Driver:
     ) -> None:
         self.finished: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         """The end, if somebody still waits for it: the transaction goes on whatever happens to who does."""
-        self.finished.add_done_callback(lambda done: done.cancelled() or done.exception())
         self.failure: BaseException | None = None
         self._schema = schema
         self._steps = steps
@@ -140,6 +139,7 @@ class _Driver:
     def abort(self, error: dict[str, Any]) -> None:
         if not self.finished.done():
             self.finished.set_exception(self.failure or self._error(error))
+            self.finished.exception()  # heard: nobody may wait for it any more
 
     def _error(self, error: dict[str, Any]) -> StorageError:
         return error_of(error.get("name"), error.get("message"), self._name)
@@ -156,7 +156,7 @@ class _Driver:
                     self._put(request)
                 elif isinstance(request, Delete):
                     self._memo.delete(request)
-                    self._add(f'["delete",{json.dumps(request.store)},{_query(request.query)}]')
+                    self._add(json.dumps(["delete", request.store, _query(request.query)]))
                 elif isinstance(request, GetEach):
                     each: list[Read] = [Get(request.store, key) for key in request.keys]
                     unknown = [read for read in each if self._memo.recall(read) is None]
@@ -164,10 +164,11 @@ class _Driver:
                         self._each = each
                         return self._ask(*unknown)
                     value = [self._recalled(read) for read in each]
-                elif self._memo.recall(request) is None:
-                    return self._ask(request)
                 else:
-                    value = self._recalled(request)
+                    text = self._memo.recall(request)
+                    if text is None:
+                        return self._ask(request)
+                    value = json.loads(text)
         except StopIteration as end:
             self._result = end.value
             return self._written()
@@ -179,19 +180,19 @@ class _Driver:
         return json.loads(self._memo.recall(read) or NOTHING)
 
     def _put(self, request: Put) -> None:
-        store = json.dumps(request.store)
         if request.key is not None:
             self._handles.append(request.value)
-            self._add(f'["keep",{store},{json.dumps(request.key)}]')
+            self._add(json.dumps(["keep", request.store, request.key]))
             return
         text = json.dumps(request.value)
         key = (request.store, self._memo.put(request, text))
         # What is written over before anybody could read it need not go; but which of two has a unique key first matters.
+        put = f'["put","{request.store}",{text}]'
         if self._schema[request.store].unique:
-            self._add(f'["put",{store},{text}]')
+            self._add(put)
         else:
             self._message.pop(key, None)  # it goes where the later one stands: a delete may lie between
-            self._message[key] = f'["put",{store},{text}]'
+            self._message[key] = put
 
     def _add(self, request: str) -> None:
         self._message[next(self._places)] = request
@@ -236,13 +237,13 @@ def _read(read: Read, schema: dict[str, ObjectStore]) -> str:
             verb = "walk" if newest_first else "getAll"
         case Count(_, query, index):
             verb = "count"
-    return f'["{verb}",{json.dumps(read.store)},{_query(query)},{json.dumps([index, limit, opaque])[1:]}'
+    return json.dumps([verb, read.store, _query(query), index, limit, opaque])
 
 
-def _query(query: Key | KeyRange | None) -> str:
+def _query(query: Key | KeyRange | None) -> list[Key] | None:
     if query is None:
-        return "null"
-    return json.dumps([query.lower, query.upper] if isinstance(query, KeyRange) else [query])
+        return None
+    return [query.lower, query.upper] if isinstance(query, KeyRange) else [query]
 
 
 def _value(schema: dict[str, ObjectStore], read: Read, text: str, handles: Any) -> Any:
