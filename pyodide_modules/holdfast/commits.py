@@ -29,6 +29,11 @@ TOGETHER = 100
 class _Waiting:
     transaction: Transaction[Any]
     result: asyncio.Future[Any]
+    """Cancelled if nobody waits any more; the transaction is done whatever happens to who does, as it would be alone."""
+
+    def tell(self, result: Any) -> None:
+        if not self.result.done():
+            self.result.set_result(result)
 
 
 class GroupCommit:
@@ -53,8 +58,7 @@ class GroupCommit:
                 self._go_on(kind)
         mine = _Waiting(transaction, asyncio.get_running_loop().create_future())
         waiting.append(mine)
-        # Shielded: it is done whatever happens to who waits for it, as it would be alone.
-        shared: T = await asyncio.shield(mine.result)
+        shared: T = await mine.result
         return shared
 
     def _go_on(self, kind: Kind) -> None:
@@ -76,15 +80,16 @@ class GroupCommit:
             await asyncio.gather(*(self._alone(waiting) for waiting in group))
         else:
             for waiting, result in zip(group, results, strict=True):
-                waiting.result.set_result(result)
+                waiting.tell(result)
         finally:
             self._go_on(kind)
 
     async def _alone(self, waiting: _Waiting) -> None:
         try:
-            waiting.result.set_result(await self._run(waiting.transaction))
+            waiting.tell(await self._run(waiting.transaction))
         except Exception as error:  # noqa: BLE001  (it is for who asked)
-            waiting.result.set_exception(error)
+            if not waiting.result.done():
+                waiting.result.set_exception(error)
 
 
 def _together(transactions: list[Transaction[Any]]) -> Transaction[list[Any]]:

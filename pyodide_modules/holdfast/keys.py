@@ -16,6 +16,8 @@ PARTS = (str, int, float)
 
 def encode(key: Key) -> Encoded:
     """A key as a tuple that sorts the way IndexedDB sorts: numbers, strings (by UTF-16 unit), lists."""
+    if type(key) is int:
+        return (1, key)
     if isinstance(key, str):
         return (2, key.encode("utf-16-be", "surrogatepass"))
     if isinstance(key, list):

@@ -18,6 +18,8 @@ ATTACHMENTS_BYTES = 100_000_000
 ATTACHMENTS = 50
 DEPTH = 100
 """How deep lists and objects may be nested in each other."""
+LISTS = (list, tuple)
+NESTED = (dict, *LISTS)
 MAX_INTEGER = 2**53 - 1
 """Browsers keep whole numbers exactly up to here; a larger one would be stored as another number."""
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
@@ -70,7 +72,7 @@ def _check_values(payload: Any) -> None:
             raise InvalidOptionError(
                 "The payload has a whole number beyond 2⁵³, which browsers round; send it as text."
             )
-        level = [inner for value in level for inner in _inside(value)]
+        level = [inner for value in level if isinstance(value, NESTED) for inner in _inside(value)]
         if not level:
             return
         if len(level) > PAYLOAD_BYTES:
@@ -81,7 +83,7 @@ def _check_values(payload: Any) -> None:
 def _inside(value: Any) -> Iterable[Any]:
     if isinstance(value, dict):
         return value.values()
-    return value if isinstance(value, list | tuple) else ()
+    return value if isinstance(value, LISTS) else ()
 
 
 def read_json(text: str) -> Any:
@@ -154,10 +156,12 @@ def _names(value: Any) -> Iterator[str]:
     if isinstance(value, dict):
         for name, inner in value.items():
             yield str(name)
-            yield from _names(inner)
-    elif isinstance(value, list | tuple):
+            if isinstance(inner, NESTED):
+                yield from _names(inner)
+    elif isinstance(value, LISTS):
         for inner in value:
-            yield from _names(inner)
+            if isinstance(inner, NESTED):
+                yield from _names(inner)
 
 
 def check_options(*, lane: Any, priority: Any, delay_ms: Any, ttl_ms: Any) -> None:

@@ -49,6 +49,7 @@ from holdfast.registry import Queue, Registry
 from holdfast.routes import Route, check_path
 from holdfast.rows import row_in_inbox, rows
 from holdfast.statistics import described_storage, statistics
+from holdfast.storage import at_first
 from holdfast.transactions.adopting import adopt, read_depths
 from holdfast.transactions.enqueue import enqueue, enqueue_cancelled, enqueue_relaxed
 from holdfast.transactions.gating import look_now, look_soon, pause, resume, signed_in
@@ -73,6 +74,7 @@ if TYPE_CHECKING:
     from holdfast.ports import Attachment, Event, Millis, Ports
     from holdfast.routes import Handler
     from holdfast.storage import Record
+    from holdfast.transactions.enqueue import Stored
 
 EXPORT_BATCH = 500
 """Jobs that are read at once to find what is unsent."""
@@ -145,6 +147,8 @@ class Outbox(Registry):
         self._accounts_heard = 0
         """How often it was told who is signed in."""
         self._intake = Intake(self)
+        self._news: dict[bool, list[str]] = {}
+        """What was taken in this turn of the event loop, by whether it is kept back: told of together, when it ends."""
 
     # Opening
 
@@ -235,8 +239,8 @@ class Outbox(Registry):
             StorageFullError, StorageClosedError: it could not be stored.
         """
         handler = self.handler_of(type_)
-        id = self.ports.entropy.uuid() if id is None else id  # noqa: A001  (the field's word)
-        accepted = Accepted(id, self.ports.entropy.uuid() if key is None else key)
+        uuid = self.ports.entropy.uuid
+        accepted = Accepted(uuid() if id is None else id, uuid() if key is None else key)
         check_names(id=accepted.id, key=accepted.key)
         check_options(lane=lane, priority=priority, delay_ms=delay_ms, ttl_ms=ttl_ms)
         _check(handler, payload, attachments)
@@ -256,7 +260,11 @@ class Outbox(Registry):
             return accepted
         try:
             verb = enqueue if self.durability_of(type_) == "strict" else enqueue_relaxed
-            stored = await self.ports.store.run(verb(draft, self.queue_of(handler.queue).depth))
+            depth = self.queue_of(handler.queue).depth
+            taking = verb(draft, depth)
+            if id is None:
+                taking = at_first(verb(draft, depth, is_new=True), taking)
+            stored = await self.ports.store.run(taking)
         except NotUniqueError:
             raise InvalidOptionError(
                 f"The key {accepted.key!r} belongs to another job. One key stands for one write: leave it out, or name "
@@ -267,10 +275,7 @@ class Outbox(Registry):
             await self._append(type_, payload, attachments, accepted, account=account, options=options)
             self._told(accepted.id)
             return accepted
-        if stored.kept_back:
-            self.publish({"kind": "change", "ids": [stored.id], "kept_back": True})
-        else:
-            self._told(stored.id)
+        self._tell_soon(stored)
         return Accepted(stored.id, stored.key)
 
     async def submit(
@@ -752,6 +757,27 @@ class Outbox(Registry):
         self.ports.wakeup.request()
         self.wake()
 
+    def _tell_soon(self, stored: Stored) -> None:
+        """The same for a job that was taken in, once for all that are in this turn of the event loop."""
+        ids = self._news.setdefault(stored.kept_back, [])
+        if not ids:
+            asyncio.get_running_loop().call_soon(self._tell, stored.kept_back)
+            if not stored.kept_back:
+                self.ports.wakeup.request()
+                self.wake()
+        ids.append(stored.id)
+
+    def _tell(self, kept_back: bool) -> None:  # noqa: FBT001  (called by the event loop)
+        ids = self._news.pop(kept_back, None)
+        if ids is None:
+            return  # something that came after it was told of before
+        if kept_back:
+            self.publish({"kind": "change", "ids": ids, "kept_back": True})
+        else:
+            self.publish({"kind": "change", "ids": ids})
+            if len(ids) > 1:  # the look that the first one began may have been too early for the others
+                self.wake()
+
     def _hear(self, event: Event) -> None:
         """What other contexts say."""
         if event.get("kind") == "inbox":
@@ -766,7 +792,9 @@ class Outbox(Registry):
         self._heed(event)
 
     def publish(self, event: Event) -> None:
-        """Tell every context, this one too."""
+        """Tell every context, this one too; of what was taken in before it first."""
+        for kept_back in list(self._news):
+            self._tell(kept_back)
         self.ports.channel.post(event)
         self._heed(event)
 

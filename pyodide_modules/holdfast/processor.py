@@ -8,28 +8,41 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from inspect import isawaitable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from holdfast.batch import judge_all, needs_look
 from holdfast.errors import InvalidPayloadError, StorageError
 from holdfast.gates import Miss, valid_flags
 from holdfast.lifecycle import Reason
 from holdfast.moments import is_over, is_recent
-from holdfast.outcome import Alone, Delivered, Outcome, Rejected, Retry, Unreachable, is_receipt, judge, needs_probe
+from holdfast.outcome import (
+    Alone,
+    Delivered,
+    NotRun,
+    Outcome,
+    Rejected,
+    Retry,
+    Unreachable,
+    is_receipt,
+    judge,
+    needs_probe,
+)
 from holdfast.outgoing import request_of, request_of_all
+from holdfast.prefetch import how_many, how_many_behind, is_fresh
 from holdfast.routes import Route, Task
 from holdfast.transactions.claim import Claim, Claimant, begin, claim
 from holdfast.transactions.gating import not_reached, reached, read_away, read_holder
-from holdfast.transactions.settle import Attempt, renew, settle_and_claim
+from holdfast.transactions.settle import Attempt, renew, settle_and_claim, settle_and_claim_behind
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from holdfast.outcome import Verdict
     from holdfast.ports import Event, Lock, Millis, Ports
     from holdfast.registry import Queue, Registry
+    from holdfast.storage import Record
     from holdfast.transactions.claim import Claimed
     from holdfast.transactions.tidy import Retention
 
@@ -45,16 +58,24 @@ OWN_ORIGIN = Route("flags", "POST", "/")
 
 @dataclass(slots=True)
 class Send:
-    """A request under way."""
+    """What of a lane is being sent: one job, many in one request, or several one after the other."""
 
-    task: asyncio.Task[list[Attempt]]
-    """Ends with what is to be settled; cancelled where nobody wants that any more, or the claims are no longer ours."""
-    fences: Mapping[str, int]
+    fences: dict[str, int]
     """Of its jobs."""
     wanted: set[str]
     """Its jobs that nobody has cancelled."""
     kept_at: Millis
     """When its leases were made or renewed last."""
+    task: asyncio.Task[list[Attempt]] = field(init=False)
+    """Ends with what is to be settled; cancelled where nobody wants that any more, or the claims are no longer ours."""
+
+
+class _Behind(NamedTuple):
+    """What was claimed behind jobs that are being sent."""
+
+    jobs: list[Claimed]
+    unsettled: list[Attempt]
+    """What could not be settled by the way."""
 
 
 class Processor:
@@ -95,6 +116,9 @@ class Processor:
         self._holder = ports.entropy.uuid()
         self._sending: dict[str, Send] = {}
         self._nudged = asyncio.Event()
+        self._nudges = 0
+        self._took_ms: Millis | None = None
+        """What the last jobs that went one after the other took each, if all were delivered."""
         self._account = ""
         self._has_left = False
         """That account: what is being sent is settled, and no more of it is claimed."""
@@ -105,6 +129,7 @@ class Processor:
         Whoever holds the queue's lock is waited for, unless its lease has ended.
         """
         self._account, self._has_left = account, False
+        self._took_ms = None
         async with self._ports.locks.hold(self._lock_name, self._holder_is_gone) as lock:
             pass_ = asyncio.ensure_future(self._pass(account, lock))
             lock.on_lost(pass_.cancel)
@@ -132,7 +157,8 @@ class Processor:
         self.nudge()
 
     def nudge(self) -> None:
-        """There may be more to send: a pass that runs and has a lane free looks at once."""
+        """There may be more to send, or less: a pass that runs looks at once, with a lane free, or after the next request."""
+        self._nudges += 1
         self._nudged.set()
 
     async def _pass(self, account: str, lock: Lock) -> Millis | None:
@@ -158,7 +184,7 @@ class Processor:
         begun = found
         while True:
             most = self._queue.concurrency - begun.taken
-            sending += [self._begin(lane) for lane in found.lanes]
+            sending += [self._begin(lane, who) for lane in found.lanes]
             if found.look_at or found.more:
                 for origin in sorted(found.look_at):
                     await self._look_at(origin)
@@ -178,10 +204,11 @@ class Processor:
                     self._forget(ended)
                     found = await self._settle(ended, who, free=most - len(sending))
 
-    def _begin(self, jobs: list[Claimed]) -> Send:
-        """Send the jobs of a lane that share a request."""
+    def _begin(self, jobs: list[Claimed], who: Claimant) -> Send:
+        """Send what was claimed of a lane."""
         fences = {claimed.record["id"]: claimed.record["fence"] for claimed in jobs}
-        send = Send(asyncio.ensure_future(self._attempt(jobs)), fences, set(fences), self._ports.clock.now())
+        send = Send(fences, set(fences), self._ports.clock.now())
+        send.task = asyncio.ensure_future(self._attempts(send, jobs, who))
         self._sending |= dict.fromkeys(fences, send)
         return send
 
@@ -205,7 +232,7 @@ class Processor:
                 send.kept_at = now
                 # Where nothing can be stored the leases may still run; whose a claim is shows at settle, by the fence.
                 with suppress(StorageError):
-                    if not await self._ports.store.run(renew(send.fences, who, now)):
+                    if not await self._ports.store.run(renew(dict(send.fences), who, now)):
                         send.task.cancel()
 
     async def _until_something_to_do(self, sending: Sequence[Send], next_at: Millis | None, *, has_room: bool) -> None:
@@ -227,7 +254,7 @@ class Processor:
         self._nudged.clear()
         try:
             await self._take_in()
-            found = await self._ports.store.run(claim(who, self._room(free), self._ports.clock.now()))
+            found = await self._ports.store.run(claim(self._ahead(who), self._room(free), self._ports.clock.now()))
         except StorageError:
             if not sending:
                 raise
@@ -251,13 +278,18 @@ class Processor:
     async def _settle(self, ended: Send, who: Claimant, free: int) -> Claim:
         """Settle what a request came to and claim what is next."""
         attempts = [] if ended.task.cancelled() else ended.task.result()
-        found = await self._ports.store.run(settle_and_claim(attempts, who, self._room(free), self._ports.clock.now()))
+        now = self._ports.clock.now()
+        found = await self._ports.store.run(settle_and_claim(attempts, self._ahead(who), self._room(free), now))
         self._tell(found, *ended.fences)
         return found
 
     def _room(self, free: int) -> int:
         """How many more lanes are to be served, of those that are free."""
         return 0 if self._has_left else free
+
+    def _ahead(self, who: Claimant) -> Claimant:
+        """Who claims, as many of a lane as go quickly one after the other."""
+        return replace(who, prefetch=how_many(self._took_ms))
 
     def _claimant(self, account: str, *, granted: bool) -> Claimant:
         return Claimant(
@@ -270,6 +302,7 @@ class Processor:
             lease_ms=LEASE_MS,
             granted=granted,
             batches={route.type: route.most_together for route in self._routes() if route.batch},
+            in_turn=frozenset(route.type for route in self._routes() if not route.batch and route.receipt is None),
         )
 
     def _types(self) -> list[str]:
@@ -303,6 +336,66 @@ class Processor:
         if await self._ports.store.run(reached(route.origin, flags, self._ports.clock.now())):
             self._publish({"kind": "reached", "origin": route.origin})
         return True
+
+    async def _attempts(self, send: Send, jobs: list[Claimed], who: Claimant) -> list[Attempt]:
+        """What was claimed of a lane: in one request if its type allows that, else one job after the other."""
+        handler = self._registry.handlers[jobs[0].record["type"]]
+        if len(jobs) > 1 and isinstance(handler, Route) and handler.batch:
+            return await self._attempt(jobs)
+        behind: asyncio.Task[_Behind] | None = None
+        try:
+            begun, nudges, number = self._ports.clock.now(), self._nudges, 0
+            attempts: list[Attempt] = []
+            left = list(jobs)
+            goes_on = True
+            while left and goes_on:
+                ended = await self._attempt([left.pop(0)])
+                number += 1
+                attempts = attempts + ended
+                delivered = bool(ended) and isinstance(ended[0].outcome.verdict, Delivered)
+                self._took_ms = (self._ports.clock.now() - begun) // number if delivered else None
+                if behind is not None and (behind.done() or not left):
+                    found, unsettled = await behind
+                    left, attempts, behind = left + found, unsettled + attempts, None
+                goes_on = delivered and bool(left) and self._goes_on(left[0], nudges)
+                if goes_on and behind is None and len(left) <= how_many_behind(self._took_ms or 0):
+                    behind = asyncio.ensure_future(self._claim_behind(send, attempts, left[-1].record, who))
+                    attempts = []
+            if behind is not None:
+                found, unsettled = await behind
+                left, attempts = left + found, unsettled + attempts
+            return attempts + [self._ended(claimed, Outcome(NotRun(), answered=True)) for claimed in left]
+        finally:
+            if behind is not None:
+                behind.cancel()
+
+    async def _claim_behind(self, send: Send, attempts: list[Attempt], last: Record, who: Claimant) -> _Behind:
+        """Settle and claim beside a request; what cannot be settled now is settled with the rest."""
+        more = how_many_behind(self._took_ms or 0)
+        now = self._ports.clock.now()
+        try:
+            found = await self._ports.store.run(
+                settle_and_claim_behind(attempts, last, replace(who, prefetch=more + 1), now)
+            )
+        except StorageError:
+            return _Behind([], attempts)
+        settled = [attempt.job_id for attempt in attempts]
+        for job_id in settled:
+            del send.fences[job_id]
+            send.wanted.discard(job_id)
+            self._sending.pop(job_id, None)
+        fences = {claimed.record["id"]: claimed.record["fence"] for claimed in found.jobs}
+        send.fences |= fences
+        send.wanted |= fences.keys()
+        self._sending |= dict.fromkeys(fences, send)
+        self._tell(found, *settled)
+        return _Behind(found.jobs, [])
+
+    def _goes_on(self, claimed: Claimed, nudges: int) -> bool:
+        """Whether a job that was claimed with the one before it may be sent now that that was delivered (prefetch.py)."""
+        is_wanted = claimed.record["id"] in self._sending and not self._has_left
+        no_news = self._nudges == nudges
+        return is_wanted and no_news and is_fresh(claimed.record["updated_at"], self._ports.clock.now())
 
     async def _attempt(self, jobs: list[Claimed]) -> list[Attempt]:
         """What the request came to, for each of its jobs; nothing if it was aborted."""

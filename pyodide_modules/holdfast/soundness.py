@@ -32,13 +32,21 @@ FIELDS: dict[str, frozenset[type]] = {
 SPARSE = ("place", "ready_at", "lease_until", "expire_by", "sign_ins", "warned_at")
 """Whole numbers that a record has at times."""
 NEEDED = {State.PENDING: ("place",), State.PROCESSING: ("place", "lease_until", "sign_ins")}
+ABSENT = object()
+"""Of no type that a field may have."""
 IDENTITY = frozenset({"id", "key", "type", "account", "payload_version", "body"})
 """What says which write it is, to whom and whose: without all of it nothing can be sent again."""
 
 
 def damage_of(record: Record) -> list[str]:
     """The fields that a stored job should have and has not, or has with what cannot be there. Usually none."""
-    damaged = [name for name, kinds in FIELDS.items() if name not in record or not _is_one(record[name], kinds)]
+    get = record.get
+    # `_is_one` of each, without thirty calls for every job that is read.
+    damaged = [
+        name
+        for name, kinds in FIELDS.items()
+        if (kind := type(value := get(name, ABSENT))) not in kinds or (kind is int and value < 0)
+    ]
     damaged += [name for name in SPARSE if name in record and not _is_one(record[name], {int})]
     if record.get("state") not in STATES:
         return [*damaged, *({"state"} - set(damaged))]

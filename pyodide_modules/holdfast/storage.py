@@ -7,10 +7,11 @@ atomic step, on IndexedDB as in memory. Writes are yielded too; they are resumed
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
 from typing import Any, Generic, Literal, ParamSpec, TypeVar
 
+T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 P = ParamSpec("P")
 
@@ -88,6 +89,7 @@ class Delete:
     query: Key | KeyRange
 
 
+WRITES = (Put, Delete)
 Read = Get | GetAll | Count
 Request = Read | GetEach | Put | Delete
 Ahead = Callable[..., tuple[Read, ...]]
@@ -114,8 +116,20 @@ class Transaction(Generic[T_co]):
         """Let through what the transaction declared. Raises KeyError (another object store), TypeError (a write)."""
         if request.store not in self.stores:
             raise KeyError(f"{self.name} did not name the store {request.store!r}")
-        if self.durability is None and isinstance(request, Put | Delete):
+        if self.durability is None and isinstance(request, WRITES):
             raise TypeError(f"{self.name} only reads; it cannot write to {request.store!r}")
+
+
+def at_first(first: Transaction[T], again: Transaction[T]) -> Transaction[T]:
+    """A transaction that begins as `first`, and as `again` should it have to begin anew: a commit that was taken for lost
+    may have been done, so that what was known at first no longer is.
+    """
+    starts = iter((first.start,))
+
+    def start() -> Steps[T]:
+        return next(starts, again.start)()
+
+    return replace(first, start=start)
 
 
 def transaction(

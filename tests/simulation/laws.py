@@ -45,7 +45,9 @@ DEAD_REASONS = {
     "completed": {None},
     "processing": {None},
 }
-SETTLES = {"settle", "settle_and_claim"}
+SETTLES = {"settle", "settle_and_claim", "settle_and_claim_behind"}
+FRESH_MS = 250
+"""How long after their claim jobs that were claimed with others of their lane may be sent."""
 KEPT_MS = 3_600_000
 TOGETHER = {None, "unreachable", "signed_out"}
 """What may have held a job back that goes with others."""
@@ -120,6 +122,23 @@ class Laws:
         for record in records:
             if record["files"]:
                 self._fault(f"{record['id']} has attachments and went with others")
+
+    def went_alone(self, owner: Owner, claim: Claim) -> None:
+        """This has left in a request of its own. What was claimed together goes in its order, and soon."""
+        job, fence = claim
+        record = self.jobs.get(job)
+        if record is None or (record["state"], record["fence"]) != ("processing", fence):
+            return
+        before = [
+            other
+            for other in self.jobs.values()
+            if other["state"] == "processing" and lane_of(other) == lane_of(record) and other["place"] < record["place"]
+        ]
+        for other in before:
+            if not self.sent.get((other["id"], other["fence"]), Sent()).receipt:
+                self._fault(f"{job} was sent before {other['id']} was delivered")
+        if before and self._steady(owner) and self._now() - record["updated_at"] > FRESH_MS:
+            self._fault(f"{job} was sent {self._now() - record['updated_at']} ms after its claim, behind others")
 
     def committed(self, name: str, owner: Owner, changes: list[Change]) -> None:
         """One transaction has been committed by a context."""
@@ -389,11 +408,12 @@ class Laws:
             self._fault(f"{name}: {members[0]['id']} is free and first, but it is not ready at its time")
 
     def _goes_behind(self, first: Record, behind: Record) -> bool:
-        """Whether both may be under way at once: claimed by the same context, in one commit, of types that go together."""
+        """Whether both may be under way at once: claimed by the same context, and if they go in one request, in one commit."""
         holders = [self.claims.get((record["id"], record["fence"])) for record in (first, behind)]
-        one_claim = holders[0] is holders[1] and first["updated_at"] == behind["updated_at"]
         types = {first["type"], behind["type"]}
-        return bool(first["state"] == "processing" and one_claim and types <= self._batches.keys())
+        in_one = types <= self._batches.keys() and first["updated_at"] == behind["updated_at"]
+        in_turn = not (types & self._batches.keys() or "tidy" in types)
+        return bool(first["state"] == "processing" and holders[0] is holders[1] and (in_one or in_turn))
 
     def _left_nothing(self, name: str) -> None:
         """Of whoever has signed out and not in again, nothing that is finished holds content."""

@@ -32,6 +32,8 @@ class SimTransport:
             self.device.fault(f"{self.context.name} serves {self.context.sending[queue]} lanes of {queue} at once")
         if len(claims) > 1:
             self.device.laws.went_together(claims)
+        elif claims:
+            self.device.laws.went_alone(self.context, claims[0])
         try:
             return await self._send(request, progress, claims)
         finally:

@@ -45,6 +45,10 @@ class Claimant:
     """The queue's lock was granted, not stolen: every other holder is gone, whatever its lease says."""
     batches: Mapping[str, int] = field(default_factory=dict)
     """How many jobs may share a request with one of such a type; types that are not here go by themselves."""
+    in_turn: frozenset[str] = NOTHING
+    """The types of which several of a lane may be claimed at once, to go one after the other."""
+    prefetch: int = 1
+    """How many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +139,28 @@ def claim(who: Claimant, limit: int, now: Millis) -> Steps[Claim]:
     return found
 
 
+def claim_behind(last: Record, who: Claimant, now: Millis) -> Steps[Claim]:
+    """Lease what may go straight after a job of ours that is being sent; nothing where another lane has anything that waits."""
+    found = Claim()
+    gates = Gates.of((yield GetAll("gates")))
+    other = yield Get("jobs", KeyRange([who.account, who.queue, 0], [who.account, who.queue, ABOVE_ALL]), "ready")
+    known = yield Get("jobs", last["id"])
+    is_ours = known is not None and (known["state"], known["fence"]) == (State.PROCESSING, last["fence"])
+    if not is_ours or other is not None or _must_wait(who, gates, last | {"ready_at": now}, now, Claim()):
+        return found
+    yield Put("holders", _lease_of(who, now))
+    behind = yield from followers(who, last, None, gates, now)
+    yield from _take_all(who, [Claimed(record, payload, []) for record, payload in behind], gates, now, found)
+    return found
+
+
+def _lease_of(who: Claimant, now: Millis) -> Record:
+    return {"name": who.lock, "holder": who.holder, "until": now + who.lease_ms}
+
+
 def _lease(who: Claimant, limit: int, now: Millis, found: Claim) -> Steps[None]:
     gates = Gates.of((yield GetAll("gates")))
-    yield Put("holders", {"name": who.lock, "holder": who.holder, "until": now + who.lease_ms})
+    yield Put("holders", _lease_of(who, now))
     yield from _take_heads(who, gates, limit, now, found)
     for origin in sorted(found.look_at):
         yield Put("gates", looked_at(gates.breaker(origin), origin, now))
@@ -233,6 +256,10 @@ def _take(who: Claimant, head: Record, gates: Gates, now: Millis, found: Claim) 
     lane = [Claimed(head, body["payload"], list(zip(described, handles, strict=True)))]
     for record, payload in (yield from followers(who, head, body["payload"], gates, now)):
         lane.append(Claimed(record, payload, []))
+    yield from _take_all(who, lane, gates, now, found)
+
+
+def _take_all(who: Claimant, lane: list[Claimed], gates: Gates, now: Millis, found: Claim) -> Steps[None]:
     queue = yield from read_queue(who.account, who.queue)
     for number, claimed in enumerate(lane):
         record = claimed.record

@@ -32,33 +32,37 @@ class Stored(NamedTuple):
 STORES = ("jobs", "bodies", "attachments", "queues")
 
 
-def _first_reads(draft: Draft, _depth: int | None = None) -> tuple[Read, ...]:
+def _first_reads(draft: Draft, _depth: int | None = None, *, is_new: bool = False) -> tuple[Read, ...]:
     record = draft.record
+    known = () if is_new else (Get("jobs", record["id"]),)
     queue = Get("queues", [record["account"], record["queue"]])
-    return Get("jobs", record["id"]), queue, Get("jobs", whole_lane(record), "lanes"), GetAll("gates")
+    return *known, queue, Get("jobs", whole_lane(record), "lanes"), GetAll("gates")
 
 
 @transaction(*STORES, "gates", durability="strict", ahead=_first_reads)
-def enqueue(draft: Draft, depth: int | None = None) -> Steps[Stored]:
+def enqueue(draft: Draft, depth: int | None = None, *, is_new: bool = False) -> Steps[Stored]:
     """Store a job unless it is there already: a repeated submit is the same job, other content a new one.
+
+    `is_new` says that it cannot be there: its id was made a moment ago, and nobody has heard of it.
 
     Raises:
         QueueFullError: the queue holds `depth` jobs on their way already.
         NotUniqueError: another job has its key.
         InvalidOptionError: its id is that of a job whose content was wiped, so that nobody can tell whether it is the same.
     """
-    return (yield from _enqueue(draft, depth))
+    return (yield from _enqueue(draft, depth, is_new=is_new))
 
 
 @transaction(*STORES, "gates", durability="relaxed", ahead=_first_reads)
-def enqueue_relaxed(draft: Draft, depth: int | None = None) -> Steps[Stored]:
+def enqueue_relaxed(draft: Draft, depth: int | None = None, *, is_new: bool = False) -> Steps[Stored]:
     """The same without waiting for the disk, for many cheap jobs; a power cut may lose the last of them."""
-    return (yield from _enqueue(draft, depth))
+    return (yield from _enqueue(draft, depth, is_new=is_new))
 
 
-def _enqueue(draft: Draft, depth: int | None) -> Steps[Stored]:
-    given = draft.record["id"]
-    draft, is_new, is_certain = yield from identify(draft)
+def _enqueue(draft: Draft, depth: int | None, *, is_new: bool) -> Steps[Stored]:
+    given, is_certain = draft.record["id"], True
+    if not is_new:
+        draft, is_new, is_certain = yield from identify(draft)
     if not is_certain:
         raise InvalidOptionError(
             f"The id {given!r} is that of a job whose content was wiped, and nobody can tell whether this is the same write. "

@@ -9,7 +9,7 @@ from holdfast.gates import Gates, Miss, breaker_name, hold_name, one_by_one_name
 from holdfast.lifecycle import Reason, State
 from holdfast.outcome import Alone, AuthRequired, Conflict, Delivered, NotRun, Rejected, Retry, Unreachable, Wait
 from holdfast.storage import Get, GetAll, GetEach, Put, transaction
-from holdfast.transactions.claim import STORES, Claim, Claimant, claim, first_looks
+from holdfast.transactions.claim import STORES, Claim, Claimant, claim, claim_behind, first_looks
 from holdfast.transactions.lane import promote
 from holdfast.transactions.leaving import forget
 from holdfast.transactions.moving import move, read_queue
@@ -92,6 +92,17 @@ def settle_and_claim(attempts: Sequence[Attempt], who: Claimant, limit: int, now
     """Settle what one request came to and claim what is next, in one commit."""
     yield from settle(attempts, now)
     return (yield from claim(who, limit, now))
+
+
+def _looks_behind(attempts: Sequence[Attempt], last: Record, who: Claimant, now: Millis) -> tuple[Read, ...]:
+    return *_first_reads(attempts, who, 0, now), Get("jobs", last["id"])
+
+
+@transaction(*STORES, durability="relaxed", ahead=_looks_behind)
+def settle_and_claim_behind(attempts: Sequence[Attempt], last: Record, who: Claimant, now: Millis) -> Steps[Claim]:
+    """Settle what was delivered of a lane and claim more of it, behind the `last` that is claimed and still to be settled."""
+    yield from settle(attempts, now)
+    return (yield from claim_behind(last, who, now))
 
 
 @transaction("jobs", "holders", durability="relaxed")

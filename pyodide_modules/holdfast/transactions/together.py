@@ -1,4 +1,7 @@
-"""Who goes with whom: the followers of a lane's head that share its request. `docs/batch.md` has the law."""
+"""Who is claimed with whom: the followers of a lane's head that share its request, or go straight after it.
+
+`docs/batch.md` has the law of the first, prefetch.py that of the second.
+"""
 
 from __future__ import annotations
 
@@ -50,9 +53,13 @@ def followers(who: Claimant, head: Record, payload: Any, gates: Gates, now: Mill
 
 
 def _most_with(who: Claimant, record: Record, gates: Gates, now: Millis) -> int:
-    """How many jobs may share a request with this one: 1 if it goes by itself."""
-    alone = record["files"] or record["reason"] not in TOGETHER or gates.takes_one(who.origins[record["type"]], now)
-    return 1 if alone else who.batches.get(record["type"], 1)
+    """How many jobs may be claimed with this one: 1 if it goes by itself."""
+    type_ = record["type"]
+    if record["files"] or record["reason"] not in TOGETHER:
+        return 1
+    if type_ in who.in_turn:
+        return who.prefetch
+    return 1 if gates.takes_one(who.origins[type_], now) else who.batches.get(type_, 1)
 
 
 def _size(payload: Any) -> int:
@@ -65,6 +72,7 @@ def _may_follow(who: Claimant, head: Record, record: Record, gates: Gates, now: 
         record["state"] == State.PENDING
         and record["rank"] == head["rank"]
         and who.origins.get(record["type"]) == origin
+        and (record["type"] in who.batches) == (head["type"] in who.batches)
         and record["run_at"] <= now
         and (record["expires_at"] is None or record["expires_at"] > now)
         and not gates.paused(who.queue, record["type"])

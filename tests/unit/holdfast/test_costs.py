@@ -121,6 +121,36 @@ async def test_stored_jobs_cost_a_claim_nothing() -> None:
     assert few["settle"] - none["settle"] <= 1
 
 
+async def test_an_id_that_was_made_a_moment_ago_is_not_looked_up() -> None:
+    """One that is given is."""
+    device = Device()
+    outbox = await device.context()
+    await outbox.pause()
+    spent = []
+    for given in ("first", None, "second"):
+        before = device.store.requests
+        await outbox.enqueue("note", {"text": "a"}, id=given)
+        spent.append(device.store.requests - before)
+    assert spent[1] == spent[2] - 1
+
+
+async def test_a_commit_that_was_taken_for_lost_and_was_not_is_found_though_the_id_is_new() -> None:
+    """A store may begin a transaction anew whose end it did not hear of."""
+    device = Device()
+    outbox = await device.context()
+    run = device.store.run
+
+    async def run_twice(transaction):
+        await run(transaction)
+        return await run(transaction)
+
+    device.store.run = run_twice  # type: ignore[method-assign]
+    accepted = await outbox.enqueue("note", {"text": "a"}, delay_ms=1_000)
+    [record] = device.store.records("jobs")
+    [queue] = device.store.records("queues")
+    assert (record["id"], record["seq"], queue["states"]) == (accepted.id, 1, {"pending": 1})
+
+
 async def test_an_idle_look_costs_a_handful_of_requests() -> None:
     """With nothing to do a drain of one queue reads its gates, leases, limits and heads, and that is all."""
     device = Device()
