@@ -15,7 +15,19 @@ INSPECTION = {"site": "Lock 7", "inspected_on": "2026-01-02", "severity": "low"}
 HAS_SNAPSHOT = (
     """async (build) => Boolean(await (await caches.open(`holdfast-${build}`)).match(`/runtime/${build}/snapshot`))"""
 )
-DROP_SNAPSHOT = """async (build) => (await caches.open(`holdfast-${build}`)).delete(`/runtime/${build}/snapshot`)"""
+PUT_SNAPSHOT_ASIDE = """async (build) => {
+    const [cache, aside] = [await caches.open(`holdfast-${build}`), await caches.open("bench")];
+    const snapshot = await cache.match(`/runtime/${build}/snapshot`);
+    if (!snapshot) return;
+    await aside.put("/snapshot", snapshot);
+    await cache.delete(`/runtime/${build}/snapshot`);
+}"""
+PUT_SNAPSHOT_BACK = """async (build) => {
+    const [cache, aside] = [await caches.open(`holdfast-${build}`), await caches.open("bench")];
+    const snapshot = await aside.match("/snapshot");
+    if (snapshot) await cache.put(`/runtime/${build}/snapshot`, snapshot);
+    return Boolean(snapshot);
+}"""
 ENQUEUE = """async ([build, payload]) => {
     await import(`/runtime/${build}/inbox.js`);
     return holdfastInbox.append({ type: "inspection.create", payload });
@@ -112,14 +124,15 @@ class Workshop:
             device.kill()
 
     def with_snapshot(self) -> None:
-        """See to it that starts restore."""
-        if not self.quietly(HAS_SNAPSHOT, self.build):
-            self.quietly(MAKE_SNAPSHOT, self.build)
+        """See to it that starts restore. A snapshot that was put aside comes back; making one anew takes seconds."""
+        if self.quietly(HAS_SNAPSHOT, self.build) or self.quietly(PUT_SNAPSHOT_BACK, self.build):
+            return
+        self.quietly(MAKE_SNAPSHOT, self.build)
         assert self.quietly(HAS_SNAPSHOT, self.build)
 
     def without_snapshot(self) -> None:
         """See to it that starts are plain."""
-        self.quietly(DROP_SNAPSHOT, self.build)
+        self.quietly(PUT_SNAPSHOT_ASIDE, self.build)
 
     def register(self, script: str, scope: str, *, module: bool = False) -> None:
         """Install a contender's service worker."""
@@ -131,9 +144,17 @@ class Workshop:
         return self.quietly(TELL, [scope, message])
 
     def stop_workers(self) -> None:
-        """Stop the workers, as browsers do with those that idle."""
-        self._session.send("ServiceWorker.stopAllWorkers")
-        self._until(lambda: set(self._running.values()) <= {"stopped"}, "stopped workers")
+        """Stop the workers, as browsers do with those that idle.
+
+        An event that comes while one stops starts it again, in the same breath: once it runs that one is stopped as well.
+        """
+
+        def stopped() -> bool:
+            if "running" in self._running.values():
+                self._session.send("ServiceWorker.stopAllWorkers")
+            return set(self._running.values()) <= {"stopped"}
+
+        self._until(stopped, "stopped workers")
 
     def sync(self, scope: str = "/", tag: str = "holdfast") -> None:
         """Fire a sync event: it starts the worker."""

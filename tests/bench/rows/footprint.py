@@ -36,18 +36,17 @@ def _memory(workshop: Workshop) -> list[Line]:
     workshop.with_snapshot()
     for _ in range(workshop.rounds):
         workshop.stop_workers()
-        page = workshop.device.context.new_page()
-        page.goto(workshop.gate.url + QUIET)
-        empty = _held(workshop.device.profile)
-        workshop.tell("/", {"holdfast": 1, "method": "stats", "params": {}})
-        worker_values.append(_held(workshop.device.profile) - empty)
-        workshop.stop_workers()
-        before = _held(workshop.device.profile)
-        page.goto(workshop.gate.url)
-        wait_until_ready(page)
-        workshop.stop_workers()
-        page_values.append(_held(workshop.device.profile) - before)
-        page.close()
+        with workshop.device.context.new_page() as page:
+            page.goto(workshop.gate.url + QUIET)
+            empty = _held(workshop.device.profile)
+            workshop.tell("/", {"holdfast": 1, "method": "stats", "params": {}})
+            worker_values.append(_held(workshop.device.profile) - empty)
+            workshop.stop_workers()
+            before = _held(workshop.device.profile)
+            page.goto(workshop.gate.url)
+            wait_until_ready(page)  # it has asked for a sync event by then, which may come while the worker stops
+            workshop.stop_workers()
+            page_values.append(_held(workshop.device.profile) - before)
     return [
         Line(
             what="memory of a worker with Python", unit="MB", ours=Side(name="over a stopped one", values=worker_values)
