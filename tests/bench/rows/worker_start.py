@@ -6,6 +6,7 @@ from tests.bench.table import Line, Side, row
 from tests.bench.workshop import ENQUEUE, INSPECTION, Workshop
 
 EMPTY, WORKBOX = "/bench/empty/", "/bench/workbox/"
+STATS = {"holdfast": 1, "method": "stats", "params": {}}
 WORKBOX_TAG = "workbox-background-sync:worker"
 
 
@@ -36,7 +37,11 @@ def worker_start(workshop: Workshop) -> list[Line]:
 
 def _with_one_job(workshop: Workshop) -> float:
     workshop.quietly(ENQUEUE, [workshop.build, INSPECTION])
-    return _to_first_write(workshop, "/", "holdfast")
+    taken = _to_first_write(workshop, "/", "holdfast")
+    workshop.wait_for(
+        lambda: workshop.tell("/", STATS)["ok"]["unsent"] == 0, "a settled job"
+    )  # or the next would wait for it
+    return taken
 
 
 def _to_first_write(workshop: Workshop, scope: str, tag: str) -> float:
