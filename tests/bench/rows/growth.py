@@ -6,7 +6,7 @@ from tests.bench.table import Growth, Line, Side, row
 from tests.bench.workshop import Contest, Workshop
 
 SIZES = (0, 100, 1_000, 10_000, 100_000)
-QUICK_SIZES = (0, 100, 1_000, 10_000)
+QUICK_SIZES = (0, 100, 10_000)
 JOBS = 20
 PAGE = 20
 LOOKS = 3  # around a drain there may be a look at the queue more or less; the fewest requests are those of its jobs
