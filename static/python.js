@@ -57,8 +57,23 @@ const unswitched = (/** @type {object} */ settings) => {
   }
 };
 
-const instantiated = async (/** @type {WebAssembly.Module} */ module, /** @type {[any]} */ [unread, imports]) => {
+/**
+ * The machine's WebAssembly, and when the thread may be kept busy by a script without holding up its compiling. A page's
+ * browser keeps what it has compiled as a stream; a stream needs the thread, and is done at once if it was kept. In a
+ * worker nothing is kept: there the bytes are read first, and what compiles them needs the thread no more.
+ */
+const compiling = () => {
+  if (globalThis.document) {
+    const module = WebAssembly.compileStreaming(fetch(MACHINE));
+    return { module, underway: module };
+  }
+  const bytes = fetch(MACHINE).then((answer) => answer.arrayBuffer());
+  return { module: bytes.then((read) => WebAssembly.compile(read)), underway: bytes };
+};
+
+const instantiated = async (/** @type {Promise<WebAssembly.Module>} */ compiled, /** @type {[any]} */ [unread, imports]) => {
   (await unread).body?.cancel();
+  const module = await compiled;
   return { module, instance: await WebAssembly.instantiate(module, imports) };
 };
 
@@ -68,11 +83,10 @@ const instantiated = async (/** @type {WebAssembly.Module} */ module, /** @type 
  * @param {Promise<WebAssembly.Module>} [compiled] its WebAssembly, to be used instead of what Pyodide would compile
  */
 const createMachine = async (settings, compiled) => {
-  const module = await compiled;
   const failed = Promise.withResolvers();
   const { instantiateStreaming } = WebAssembly;
   WebAssembly.instantiateStreaming = (/** @type {[any]} */ ...given) => {
-    const made = module ? instantiated(module, given) : instantiateStreaming.apply(WebAssembly, given);
+    const made = compiled ? instantiated(compiled, given) : instantiateStreaming.apply(WebAssembly, given);
     made.catch(failed.reject);
     return made;
   };
@@ -86,21 +100,21 @@ const createMachine = async (settings, compiled) => {
 /** @typedef {NonNullable<Awaited<ReturnType<typeof snapshot.read>>>} Stored */
 
 const restored = async (/** @type {object} */ options, /** @type {Stored} */ stored, /** @type {number} */ begun) => {
-  // Before Pyodide's script runs: while it does, nothing of the file would come in, and nothing be compiled.
-  const compiled = WebAssembly.compileStreaming(fetch(MACHINE));
-  compiled.catch(() => {});
+  const { module, underway } = compiling();
+  module.catch(() => {});
   const wheels = fetchWheels();
   wheels.catch(() => {});
   const python = await loadPyodide({
     ...options, indexURL, _loadSnapshot: stored.head,
-    // The machine is built while the snapshot is read. Then the memory is written in its place; Pyodide, which would have
-    // it in one piece and copy it, finds a snapshot that ends with its head.
+    // While Pyodide's script keeps the thread busy nothing comes in: what is large is read first, then compiled and checked
+    // meanwhile. Then the memory is written in its place; Pyodide, which would have it in one piece and copy it, finds a
+    // snapshot that ends with its head.
     createPyodideModule: async (/** @type {object} */ settings) => {
-      const machine = await createMachine(settings, compiled);
+      await Promise.all([underway, stored.read]);
+      const machine = await createMachine(settings, module);
       mark("machine", begun);
       if (machine.HEAPU8.length < stored.length) machine.growMemory(stored.length);
-      // Behind the end of its heap nothing has been written: to clear that too would only make the device provide it.
-      await stored.fill(machine.HEAPU8, machine.HEAPU32[machine._emscripten_get_sbrk_ptr() >>> 2]);
+      await stored.fill(machine.HEAPU8);
       mark("intact", begun);
       return machine;
     },
@@ -136,7 +150,7 @@ const plain = async (/** @type {object} */ options, /** @type {Record<string, st
   const begun = performance.now();
   const wheels = fetchWheels();
   wheels.catch(() => {});
-  const python = await loadPyodide({ ...options, indexURL, createPyodideModule: createMachine });
+  const python = await loadPyodide({ createPyodideModule: createMachine, ...options, indexURL });
   await laid(python, wheels);
   if (config.packages.length) await python.loadPackage("micropip", { messageCallback: () => {} });
   const globals = python.toPy({
@@ -176,12 +190,20 @@ export const makeSnapshot = async () => {
   try {
     // What PyScript writes into every page and imports there: compiled now, once.
     const texts = await (await fetch(PYSCRIPT)).json();
-    const python = await plain({ _makeSnapshot: true }, texts);
+    let beginning = new Uint8Array();
+    const createPyodideModule = (/** @type {any} */ settings) => {
+      // What a machine that is to be restored holds as well when its memory is filled.
+      settings.onRuntimeInitialized = () => {
+        beginning = settings.HEAPU8.slice(0, settings.HEAPU32[settings._emscripten_get_sbrk_ptr() >>> 2]);
+      };
+      return createMachine(settings);
+    };
+    const python = await plain({ _makeSnapshot: true, createPyodideModule }, texts);
     // Compiled parts were linked to it, at addresses that another machine does not have.
     if (python._module.isLinked) return false;
     // A restored heap has no files of packages; Pyodide refuses to write one down that says it has.
     for (const name of Object.keys(python.loadedPackages)) delete python.loadedPackages[name];
-    return await snapshot.write(python.makeMemorySnapshot());
+    return await snapshot.write(python.makeMemorySnapshot(), beginning);
   } catch {
     return false; // no memory for it, or something in it cannot be written down: nothing else is lost
   } finally {

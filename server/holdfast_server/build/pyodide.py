@@ -1,6 +1,7 @@
 """Pyodide's script, so changed that a start does less. What only a package with compiled parts needs is done when the first
-one is loaded; functions that JavaScript lends WebAssembly are lent all at once. Every place is looked for as it was
-written: another Pyodide stops the build instead of getting half of this. docs/performance.md says what to do then.
+one is loaded; functions that JavaScript lends WebAssembly are lent all at once; the whole is compiled once. Every place
+is looked for as it was written: another Pyodide stops the build instead of getting half of this. docs/performance.md
+says what to do then.
 """
 
 from __future__ import annotations
@@ -63,6 +64,9 @@ _PREPARE: Final = (
     "assignOtherExports(wasmExports);updateGOT(origExports)};"
 )
 _EDITS: Final = (
+    # In parentheses, which tell a browser that it is called: compiled when loaded, once, instead of passed over first.
+    ("async function _createPyodideModule(", "var _createPyodideModule=(async function("),
+    ("return moduleRtn}export default", "return moduleRtn});export default"),
     # Names and addresses of all exports: for modules that are linked to this one.
     (
         "updateGOT(origExports);",
