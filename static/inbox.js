@@ -43,6 +43,8 @@ globalThis.holdfastInbox ??= (() => {
 
   /** @type {Promise<IDBDatabase> | null} */
   let connection = null;
+  /** The same once it is there. @type {IDBDatabase | null} */
+  let connected = null;
 
   const named = (/** @type {any} */ cause) => {
     if (cause instanceof StorageError) return cause;
@@ -70,12 +72,13 @@ globalThis.holdfastInbox ??= (() => {
       request.onsuccess = () => {
         const db = request.result;
         if (isLate) return db.close(); // whoever wants it has asked anew
-        db.onclose = () => (connection = null);
+        const forget = () => (connection = connected = null);
+        db.onclose = forget;
         db.onversionchange = () => {
-          connection = null;
+          forget();
           db.close();
         };
-        settle(() => resolve(db));
+        settle(() => resolve((connected = db)));
       };
     });
 
@@ -93,7 +96,7 @@ globalThis.holdfastInbox ??= (() => {
     /** @type {IDBTransactionDurability} */ durability,
     /** @type {(tx: IDBTransaction, box: {value?: any}) => void} */ work,
   ) => {
-    const db = await connect();
+    const db = connected ?? (await connect()); // where there is a connection, begun at once
     return new Promise((resolve, reject) => {
       const box = {};
       const tx = db.transaction(["entries", "session"], mode, { durability });
@@ -131,7 +134,7 @@ globalThis.holdfastInbox ??= (() => {
       } else {
         // A cached connection may be dead without having said so (a background tab in Safari, a lost backing store).
         const dead = connection;
-        connection = null;
+        connection = connected = null;
         dead?.then((db) => db.close(), () => {});
       }
       return transact(mode, durability, work).catch((second) => Promise.reject(named(second)));
@@ -143,22 +146,21 @@ globalThis.holdfastInbox ??= (() => {
       ask(tx).onsuccess = (event) => (box.value = /** @type {IDBRequest} */ (event.target).result);
     });
 
-  /** One look: whose account it is, and how many entries wait. @returns {Promise<string>} both as JSON */
-  const lookOnce = () =>
-    run("readonly", "relaxed", (tx, box) => {
+  /**
+   * One look, for Python: whose account it is, and how many entries wait. It is told once, as JSON: both, or an error's
+   * `name` and `message`.
+   */
+  const look = (/** @type {(found: string) => void} */ told) => {
+    let isTold = false;
+    const tell = (/** @type {any} */ found) => {
+      if (!isTold) told(JSON.stringify(found));
+      isTold = true;
+    };
+    run("readonly", "relaxed", (tx) => {
       const account = tx.objectStore("session").get("account");
       const count = tx.objectStore("entries").count();
-      count.onsuccess = () => (box.value = JSON.stringify([account.result ?? "", count.result])); // the later one of both
-    });
-  /** @type {Promise<string> | null} */
-  let looking = null;
-  /** @type {Promise<string> | null} */
-  let lookingNext = null;
-  /** Those who come while somebody looks share the next look: this one may be too early for what they know to be there. */
-  const look = () => {
-    if (!looking) return (looking = lookOnce().finally(() => (looking = null)));
-    const again = () => ((lookingNext = null), look());
-    return (lookingNext ??= looking.then(again, again));
+      count.onsuccess = () => tell([account.result ?? "", count.result]); // the later one of both
+    }).catch(({ name, message }) => tell({ name, message }));
   };
 
   const hex = (/** @type {number} */ byte) => byte.toString(16).padStart(2, "0");

@@ -102,4 +102,5 @@ def _together(transactions: list[Transaction[Any]]) -> Transaction[list[Any]]:
     first = transactions[0]
     name = " and ".join({one.name: None for one in transactions})
     ahead = tuple(read for one in transactions for read in one.ahead)
-    return Transaction(name, first.stores, first.durability, steps, ahead)
+    provided = tuple(proviso for one in transactions for proviso in one.provided)
+    return Transaction(name, first.stores, first.durability, steps, ahead, provided)

@@ -32,7 +32,8 @@ class MemoryStore:
         """How many storage requests were made; tests compare it to show that cost does not grow."""
 
     async def run(self, transaction: Transaction[T]) -> T:
-        """Run it at once: nothing can come in between. Raises NotUniqueError: nothing of it was stored."""
+        """Run it, with nothing in between. Raises NotUniqueError, MistakenError: nothing of it was stored."""
+        await transaction.surely()
         undo: list[Callable[[], None]] = []
         steps = transaction.start()
         result: Any = None

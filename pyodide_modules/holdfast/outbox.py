@@ -10,11 +10,13 @@ from base64 import b64encode
 from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from holdfast.drains import Drains
 from holdfast.errors import (
     ActionRefusedError,
+    HoldfastError,
     InvalidOptionError,
     InvalidPayloadError,
     JobNotFoundError,
@@ -49,7 +51,7 @@ from holdfast.registry import Queue, Registry
 from holdfast.routes import Route, check_path
 from holdfast.rows import row_in_inbox, rows
 from holdfast.statistics import described_storage, statistics
-from holdfast.storage import at_first
+from holdfast.storage import MistakenError, Proviso, at_first
 from holdfast.transactions.adopting import adopt, read_depths
 from holdfast.transactions.enqueue import enqueue, enqueue_cancelled, enqueue_relaxed
 from holdfast.transactions.gating import look_now, look_soon, pause, resume, signed_in
@@ -146,6 +148,8 @@ class Outbox(Registry):
         self._listeners: list[Callable[[Event], None]] = []
         self._accounts_heard = 0
         """How often it was told who is signed in."""
+        self._looked: str | None = None
+        """Who was signed in when an enqueue last looked."""
         self._intake = Intake(self)
         self._news: dict[bool, list[str]] = {}
         """What was taken in this turn of the event loop, by whether it is kept back: told of together, when it ends."""
@@ -243,28 +247,33 @@ class Outbox(Registry):
         accepted = Accepted(uuid() if id is None else id, uuid() if key is None else key)
         check_names(id=accepted.id, key=accepted.key)
         check_options(lane=lane, priority=priority, delay_ms=delay_ms, ttl_ms=ttl_ms)
+        # Begun now, and answered while the rest is done.
+        looking = asyncio.ensure_future(self.ports.inbox.look())
         _check(handler, payload, attachments)
         options = {"lane": lane, "priority": priority, "delay_ms": delay_ms, "ttl_ms": ttl_ms}
-        account, count = await self.ports.inbox.look()
+        draft_of = partial(self.draft, type_, payload, attachments, id=accepted.id, key=accepted.key, options=options)
+        is_new, likely = id is None, self._looked
+        if likely is not None:
+            # Stored only if what is found is as it was. Whatever goes wrong on this guess, below it is done without one.
+            with suppress(HoldfastError, MistakenError):
+                return await self._store(
+                    draft_of(account=likely), is_new=is_new, provided=(Proviso(looking, (likely, 0)),)
+                )
+            is_new = False
+        account, count = await looking
+        self._looked = account
         left: list[Waiting] = []
         # An inbox that cannot be read must not cost a write; sending waits for it.
         with suppress(StorageError):
             left = await self._intake.run() if count else []
-        draft = self.draft(
-            type_, payload, attachments, id=accepted.id, key=accepted.key, account=account, options=options
-        )
+        draft = draft_of(account=account)
         if any(before.lane == lane_of(draft) for before in left):
             # Its lane waits for room with one that came before it: it joins it there.
             await self._append(type_, payload, attachments, accepted, account=account, options=options)
             self._told(accepted.id)
             return accepted
         try:
-            verb = enqueue if self.durability_of(type_) == "strict" else enqueue_relaxed
-            depth = self.queue_of(handler.queue).depth
-            taking = verb(draft, depth)
-            if id is None:
-                taking = at_first(verb(draft, depth, is_new=True), taking)
-            stored = await self.ports.store.run(taking)
+            return await self._store(draft, is_new=is_new)
         except NotUniqueError:
             raise InvalidOptionError(
                 f"The key {accepted.key!r} belongs to another job. One key stands for one write: leave it out, or name "
@@ -275,6 +284,16 @@ class Outbox(Registry):
             await self._append(type_, payload, attachments, accepted, account=account, options=options)
             self._told(accepted.id)
             return accepted
+
+    async def _store(self, draft: Draft, *, is_new: bool, provided: tuple[Proviso, ...] = ()) -> Accepted:
+        """Take a job into its queue; `is_new` says that its id was made a moment ago."""
+        type_, queue = draft.record["type"], draft.record["queue"]
+        verb = enqueue if self.durability_of(type_) == "strict" else enqueue_relaxed
+        depth = self.queue_of(queue).depth
+        taking = verb(draft, depth)
+        if is_new:
+            taking = at_first(verb(draft, depth, is_new=True), taking)
+        stored = await self.ports.store.run(replace(taking, provided=provided))
         self._tell_soon(stored)
         return Accepted(stored.id, stored.key)
 

@@ -72,8 +72,8 @@ class Inbox(Protocol):
 
     async def count(self) -> int: ...
 
-    async def look(self) -> tuple[str, int]:
-        """`account` and `count` in one."""
+    def look(self) -> Awaitable[tuple[str, int]]:
+        """`account` and `count` in one. It may begin before it is awaited."""
         ...
 
     async def entries(self, limit: int) -> list[InboxEntry]:

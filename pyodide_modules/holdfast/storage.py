@@ -6,6 +6,7 @@ atomic step, on IndexedDB as in memory. Writes are yielded too; they are resumed
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from functools import wraps
@@ -96,6 +97,28 @@ Ahead = Callable[..., tuple[Read, ...]]
 Steps = Generator[Request, Any, T_co]
 
 
+class MistakenError(Exception):
+    """Something that a transaction took for granted is not so: nothing of it was stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proviso:
+    """What a transaction takes for granted, while somebody else is still finding it out: it is committed only if it is so."""
+
+    found: asyncio.Future[Any]
+    expected: Any
+
+    @property
+    def is_known(self) -> bool:
+        return self.found.done()
+
+    def check(self) -> None:
+        """Let through what is known to be so. Raises MistakenError."""
+        found = self.found
+        if not found.done() or found.cancelled() or found.exception() or found.result() != self.expected:
+            raise MistakenError
+
+
 @dataclass(frozen=True, slots=True)
 class Transaction(Generic[T_co]):
     """Steps that can be started, and started again if the connection was lost before they began."""
@@ -107,6 +130,14 @@ class Transaction(Generic[T_co]):
     start: Callable[[], Steps[T_co]]
     ahead: tuple[Read, ...] = ()
     """Reads that it begins with, in whatever order: where each is a journey of its own, a store makes them in one."""
+    provided: tuple[Proviso, ...] = ()
+
+    async def surely(self) -> None:
+        """Wait until all that it takes for granted is known. Raises MistakenError: not all of it is so."""
+        for proviso in self.provided:
+            if not proviso.is_known:
+                await asyncio.wait([proviso.found])
+            proviso.check()
 
     def __iter__(self) -> Steps[T_co]:
         """So that one transaction can `yield from` another and be one atomic step with it."""

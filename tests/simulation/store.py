@@ -49,6 +49,7 @@ class SimStore:
 
     async def run(self, transaction: Transaction[T]) -> T:
         """What was begun is committed even if its caller is cancelled meanwhile, as in IndexedDB."""
+        await transaction.surely()
         device = self.device
         ended: asyncio.Future[T] = device.loop.create_future()
         device.loop.after(device.moment(), self._commit, transaction, ended, owner=self.context)

@@ -2,29 +2,62 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
 import js
-from pyodide.ffi import JsException, to_js
+from pyodide.ffi import JsException, create_proxy, to_js
 
 from holdfast.browser.files import from_js
-from holdfast.errors import StorageClosedError, StorageFullError
+from holdfast.errors import StorageClosedError, StorageError, StorageFullError
 from holdfast.ports import InboxEntry
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
 
+_Look = asyncio.Future[tuple[str, int]]
+
 
 class BrowserInbox:
     """Python's side of the inbox, on the one connection that static/inbox.js keeps."""
 
+    def __init__(self) -> None:
+        self._looking: list[_Look] = []
+        """Who waits for the look that is under way; nobody if none is."""
+        self._look_next: list[_Look] = []
+        self._told = create_proxy(self._looked)
+
     async def count(self) -> int:
         return int(await _stored(js.holdfastInbox.count()))
 
-    async def look(self) -> tuple[str, int]:
-        account, count = json.loads(await _stored(js.holdfastInbox.look()))
-        return account, count
+    def look(self) -> _Look:
+        """Those who come while one looks share the next look: this one may be too early for what they know to be there."""
+        found: _Look = asyncio.get_running_loop().create_future()
+        if self._looking:
+            self._look_next.append(found)
+        else:
+            self._begin_look([found])
+        return found
+
+    def _begin_look(self, waiting: list[_Look]) -> None:
+        self._looking, self._look_next = waiting, []
+        if waiting:
+            js.holdfastInbox.look(self._told)
+
+    def _looked(self, text: str) -> None:
+        """What JavaScript has found, or why it could not look."""
+        waiting, found = self._looking, json.loads(text)
+        self._begin_look(self._look_next)
+        for one in waiting:
+            if one.done():
+                continue  # nobody waits for it any more
+            if isinstance(found, list):
+                account, count = found
+                one.set_result((account, count))
+            else:
+                one.set_exception(_error(found["name"], found["message"]))
+                one.exception()  # heard: who looked may have no use for it by now
 
     async def entries(self, limit: int) -> list[InboxEntry]:
         return [_entry(entry) for entry in await _stored(js.holdfastInbox.list(limit))]
@@ -62,9 +95,13 @@ async def _stored(promise: Awaitable[Any]) -> Any:
     try:
         return await promise
     except JsException as error:
-        if error.name == "StorageFullError":
-            raise StorageFullError from error
-        raise StorageClosedError(f"The inbox could not be read or written: {error.message}") from error
+        raise _error(error.name, error.message) from error
+
+
+def _error(name: str, message: str) -> StorageError:
+    if name == "StorageFullError":
+        return StorageFullError()
+    return StorageClosedError(f"The inbox could not be read or written: {message}")
 
 
 def _entry(entry: Any) -> InboxEntry:

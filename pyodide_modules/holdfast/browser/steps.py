@@ -18,14 +18,17 @@ from pyodide.ffi import JsException, create_proxy, to_js
 
 from holdfast.errors import NewerStorageError, NotUniqueError, StorageClosedError, StorageError, StorageFullError
 from holdfast.memo import NOTHING, Memo
-from holdfast.storage import Count, Delete, Get, GetAll, GetEach, KeyRange, ObjectStore, Put
+from holdfast.storage import Count, Delete, Get, GetAll, GetEach, KeyRange, MistakenError, ObjectStore, Put
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from holdfast.storage import Key, Read, Request, Steps, Transaction
+    from holdfast.storage import Key, Proviso, Read, Request, Steps, Transaction
 
 T = TypeVar("T")
+
+JOURNEYS = 50
+"""How often a transaction whose steps have ended reads what nobody needs, to be kept open until its provisos are known."""
 
 
 class Stepper:
@@ -41,9 +44,10 @@ class Stepper:
         """Drive a transaction on this connection; returns its result after `complete`.
 
         Raises:
-            StorageFullError, StorageClosedError, NotUniqueError: nothing of it was stored.
+            StorageFullError, StorageClosedError, NotUniqueError, MistakenError: nothing of it was stored.
         """
         driver = _Driver(self._schema, transaction.start(), transaction.check, transaction.name)
+        driver.provide(transaction.provided, transaction.stores[0])
         text = driver.begin(transaction.ahead)
         if text is None and driver.failure is not None:
             raise driver.failure
@@ -95,8 +99,13 @@ class _Driver:
         self._steps = steps
         self._check = check
         self._name = name
+        self._provided: tuple[Proviso, ...] = ()
+        self._store = ""
+        """One that it may read."""
         self._memo = Memo(schema)
         self._result: Any = None
+        self._journeys = 0
+        """Made since the steps have ended."""
         self._asked: list[Read] = []
         """What the database was asked for; the steps wait for the last one, unless they have not begun."""
         self._begun = False
@@ -108,6 +117,10 @@ class _Driver:
         self._handles: list[Any] = []
         """What it puts that is no JSON."""
 
+    def provide(self, provided: tuple[Proviso, ...], store: str) -> None:
+        """It is committed only if this is so; until that is known, something of this store is read."""
+        self._provided, self._store = provided, store
+
     def begin(self, ahead: tuple[Read, ...]) -> str | None:
         """The first message; None if the steps raise before they ask for anything."""
         return self._ask(*ahead) if ahead else self._go_on(None)
@@ -117,6 +130,8 @@ class _Driver:
         asked, self._asked = self._asked, []
         for read, text in zip(asked, answers, strict=True):
             self._memo.learn(read, text)
+        if self._journeys:
+            return self._end()
         if not self._begun:
             return self._go_on(None)
         each, self._each = self._each, []
@@ -171,10 +186,23 @@ class _Driver:
                     value = json.loads(text)
         except StopIteration as end:
             self._result = end.value
-            return self._written()
+            return self._end()
         except BaseException as error:  # noqa: BLE001  (whatever it is, half of a transaction must not be committed)
             self.failure = error
             return None
+
+    def _end(self) -> str | None:
+        """The last message; until the provisos are known, one that keeps the transaction open, so that it can be given up."""
+        if self._journeys < JOURNEYS and not all(proviso.is_known for proviso in self._provided):
+            self._journeys += 1
+            return self._ask(Get(self._store, ""))
+        try:
+            for proviso in self._provided:
+                proviso.check()
+        except MistakenError as error:
+            self.failure = error
+            return None
+        return self._written()
 
     def _recalled(self, read: Read) -> Any:
         return json.loads(self._memo.recall(read) or NOTHING)

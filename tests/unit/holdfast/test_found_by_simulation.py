@@ -385,7 +385,7 @@ async def test_whoever_waits_for_anothers_look_goes_as_soon_as_the_server_is_the
     outbox = await device.context()
     note = await outbox.enqueue("note", {"text": "a"})
     photo = await outbox.enqueue("photo", {"text": "b"})
-    draining = asyncio.ensure_future(outbox.drain())
+    draining = asyncio.ensure_future(outbox.drain(wake="timer"))  # nobody asks for a look of his own
     await device.clock.advance(1_000)
     assert await draining == {"next_wake_at": None, "remaining": False}
     assert (device.end(note.id)[0], device.end(photo.id)[0], device.network.probes) == ("completed", "completed", 1)
