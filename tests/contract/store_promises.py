@@ -6,6 +6,7 @@ Each takes a place, whose `open()` gives a store on one and the same database, e
 
 import asyncio
 from contextlib import contextmanager
+from dataclasses import replace
 
 from holdfast.errors import ActionRefusedError, NewerStorageError, NotUniqueError, Obstacle, StorageClosedError
 from holdfast.storage import (
@@ -17,7 +18,9 @@ from holdfast.storage import (
     GetEach,
     KeyRange,
     Migration,
+    MistakenError,
     ObjectStore,
+    Proviso,
     Put,
     reading,
     transaction,
@@ -187,6 +190,87 @@ async def one_that_fails_among_many_at_once_fails_alone(place):
     assert [result for result in results if isinstance(result, int)] == [0, 1, 2, 3, 4]
     assert isinstance(results[3], LookupError)
     assert await ids(store) == [0, 1, 2, 4, 5]
+
+
+LAST, FIRST_OF_ALL = Get("pairs", ["the", "last"]), Get("things", KeyRange("a", "z"))
+
+
+@transaction("things", "pairs", durability="strict", ahead=lambda _id: (LAST, FIRST_OF_ALL))
+def append(id_):
+    """Reads what the one before it may have written; says how many came before it, and which is the first."""
+    last = (yield LAST) or {"left": "the", "right": "last", "number": 0}
+    first = (yield FIRST_OF_ALL) or {"id": id_}
+    if last["number"] == FULL:
+        raise OverflowError
+    yield Put("things", {"id": id_})
+    yield Put("pairs", last | {"number": last["number"] + 1})
+    return last["number"], first["id"]
+
+
+FULL = 100
+
+
+def counted(number):
+    return Put("pairs", {"left": "the", "right": "last", "number": number})
+
+
+async def writes_of_a_kind_go_by_what_there_is(place):
+    """Whatever the last one has left: other writes, of this context or another, come between them."""
+    store, other = place.open(SCHEMA), place.open(SCHEMA)
+    assert [await store.run(append(id_)) for id_ in "bcd"] == [(0, "b"), (1, "b"), (2, "b")]
+    assert await other.run(append("a")) == (3, "b")
+    assert [await store.run(append(id_)) for id_ in "ef"] == [(4, "a"), (5, "a")]
+    await other.run(do(Delete("things", "a")))
+    assert await store.run(append("g")) == (6, "b")
+    await store.run(do(counted(40)))
+    assert await asyncio.gather(*(store.run(append(id_)) for id_ in "hij")) == [(40, "b"), (41, "b"), (42, "b")]
+    assert await ids(other) == [*"bcdefghij"]
+
+
+async def what_the_steps_raise_goes_by_what_there_is(place):
+    """A store that was full a moment ago need not be so now, nor the other way round."""
+    store, other = place.open(SCHEMA), place.open(SCHEMA)
+    await store.run(append("a"))
+    await other.run(do(counted(FULL)))
+    with raises(OverflowError):
+        await store.run(append("b"))
+    await other.run(do(counted(FULL - 1)))
+    await store.run(append("b"))
+    await other.run(do(counted(1)))
+    assert await store.run(append("c")) == (1, "a")
+    assert await ids(other) == ["a", "b", "c"]
+
+
+def soon(value, *, turns):
+    """What is found out so many turns of the event loop from now."""
+
+    async def find():
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        if isinstance(value, Exception):
+            raise value
+        return value
+
+    return asyncio.ensure_future(find())
+
+
+async def nothing_is_stored_unless_what_it_takes_for_granted_is_so(place):
+    """Known already or found out meanwhile, alone or with others; those beside it are stored."""
+    store = place.open(SCHEMA)
+
+    def given(id_, found, turns):
+        return replace(append(id_), provided=(Proviso(soon(found, turns=turns), "so"),))
+
+    for turns in (0, 1, 3, 30):
+        await store.run(given(f"{turns} so", "so", turns))
+        for found in ("not so", OSError("nobody knows")):
+            with raises(MistakenError):
+                await store.run(given(f"{turns} {found}", found, turns))
+    assert await ids(store) == ["0 so", "1 so", "3 so", "30 so"]
+    many = [given(id_, "not so" if id_ == "c" else "so", turns) for turns, id_ in enumerate("abcde")]
+    told = await asyncio.gather(*(store.run(one) for one in many), return_exceptions=True)
+    assert [isinstance(one, MistakenError) for one in told] == [False, False, True, False, False]
+    assert await ids(store) == ["0 so", "1 so", "3 so", "30 so", *"abde"]
 
 
 async def one_transaction_can_be_part_of_another(place):
@@ -552,6 +636,9 @@ PROMISES = [
     nothing_is_stored_if_the_steps_raise_at_once,
     transactions_do_not_interleave,
     one_that_fails_among_many_at_once_fails_alone,
+    writes_of_a_kind_go_by_what_there_is,
+    what_the_steps_raise_goes_by_what_there_is,
+    nothing_is_stored_unless_what_it_takes_for_granted_is_so,
     one_transaction_can_be_part_of_another,
     keys_sort_numbers_before_strings,
     compound_keys_sort_part_by_part,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import js
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+as_text = json.JSONEncoder(separators=(",", ":")).encode
+"""JSON as JavaScript writes it."""
 JOURNEYS = 50
 """How often a transaction whose steps have ended reads what nobody needs, to be kept open until its provisos are known."""
 
@@ -38,17 +41,28 @@ class Stepper:
         self._schema = schema
         self._numbers = itertools.count()
         self._driven: dict[int, _Driver] = {}
+        self._likely: dict[str, str] = {}
+        """What the first reads of the last write would find after it, by their requests."""
         self._javascript = js.holdfastTransactions.driven(create_proxy(self._step), create_proxy(self._kept))
 
     async def run(self, db: Any, transaction: Transaction[T]) -> T:
         """Drive a transaction on this connection; returns its result after `complete`.
 
+        A write like the one before it begins with what that one has left: its writes go with its first reads, in one
+        journey, and nothing of it is stored unless these find just that.
+
         Raises:
             StorageFullError, StorageClosedError, NotUniqueError, MistakenError: nothing of it was stored.
         """
+        likely, self._likely = (self._likely, {}) if transaction.durability else ({}, self._likely)
+        with suppress(_MisguessedError):
+            return await self._drive(db, transaction, likely)
+        return await self._drive(db, transaction, {})
+
+    async def _drive(self, db: Any, transaction: Transaction[T], likely: dict[str, str]) -> T:
         driver = _Driver(self._schema, transaction.start(), transaction.check, transaction.name)
         driver.provide(transaction.provided, transaction.stores[0])
-        text = driver.begin(transaction.ahead)
+        text = driver.begin(transaction.ahead, likely)
         if text is None and driver.failure is not None:
             raise driver.failure
         number = next(self._numbers)
@@ -59,6 +73,8 @@ class Stepper:
             del self._driven[number]
             raise StorageClosedError(f"The connection to the database was lost: {error}") from error
         result: T = await driver.finished
+        if transaction.durability:
+            self._likely = driver.left(transaction.ahead)
         return result
 
     def upgrade(self, tx: Any, steps: Steps[None]) -> Callable[[], BaseException | None]:
@@ -66,7 +82,7 @@ class Stepper:
         driver = _Driver(self._schema, steps, _allow, "upgrade")
         number = next(self._numbers)
         self._driven[number] = driver
-        self._javascript.upgrade(tx, number, driver.begin(()))
+        self._javascript.upgrade(tx, number, driver.begin((), {}))
         return lambda: driver.failure
 
     def _step(self, number: int, event: str, text: str, handles: Any) -> str | None:
@@ -84,6 +100,10 @@ class Stepper:
 
     def _kept(self, number: int) -> Any:
         return to_js(self._driven[number].kept())
+
+
+class _MisguessedError(Exception):
+    """What a transaction began with is not what there is."""
 
 
 class _Driver:
@@ -108,6 +128,8 @@ class _Driver:
         """Made since the steps have ended."""
         self._asked: list[Read] = []
         """What the database was asked for; the steps wait for the last one, unless they have not begun."""
+        self._guesses: list[str] = []
+        """What the first answers are to be: the steps went on without them."""
         self._begun = False
         self._each: list[Read] = []
         """What `GetEach` waits for, if that is what the steps wait for."""
@@ -121,12 +143,34 @@ class _Driver:
         """It is committed only if this is so; until that is known, something of this store is read."""
         self._provided, self._store = provided, store
 
-    def begin(self, ahead: tuple[Read, ...]) -> str | None:
+    def begin(self, ahead: tuple[Read, ...], likely: dict[str, str]) -> str | None:
         """The first message; None if the steps raise before they ask for anything."""
-        return self._ask(*ahead) if ahead else self._go_on(None)
+        if not ahead:
+            return self._go_on(None)
+        asked = {_read(read, self._schema): read for read in ahead}
+        if not asked.keys() <= likely.keys():
+            return self._ask(*ahead)
+        for request, read in asked.items():
+            self._add(request)
+            self._memo.learn(read, likely[request])
+            self._guesses.append(likely[request])
+        return self._go_on(None)
+
+    def left(self, ahead: tuple[Read, ...]) -> dict[str, str]:
+        """What these reads would find now, of those that it knows of, by their requests."""
+        found = {_read(read, self._schema): self._memo.recall(read) for read in ahead}
+        return {request: text for request, text in found.items() if text is not None}
 
     def take(self, answers: list[str], handles: Any) -> str | None:
         """The answers to what was asked; returns the next message, None if the steps have raised."""
+        if self._guesses:
+            guesses, self._guesses = self._guesses, []
+            found, answers = answers[: len(guesses)], answers[len(guesses) :]
+            if not all(map(_are_alike, guesses, found)):
+                self.failure = _MisguessedError()
+                return None
+            if not answers:
+                return self._end()
         asked, self._asked = self._asked, []
         for read, text in zip(asked, answers, strict=True):
             self._memo.learn(read, text)
@@ -171,7 +215,7 @@ class _Driver:
                     self._put(request)
                 elif isinstance(request, Delete):
                     self._memo.delete(request)
-                    self._add(json.dumps(["delete", request.store, _query(request.query)]))
+                    self._add(as_text(["delete", request.store, _query(request.query)]))
                 elif isinstance(request, GetEach):
                     each: list[Read] = [Get(request.store, key) for key in request.keys]
                     unknown = [read for read in each if self._memo.recall(read) is None]
@@ -188,11 +232,14 @@ class _Driver:
             self._result = end.value
             return self._end()
         except BaseException as error:  # noqa: BLE001  (whatever it is, half of a transaction must not be committed)
-            self.failure = error
+            # On a guess nothing is decided.
+            self.failure = _MisguessedError() if self._guesses else error
             return None
 
     def _end(self) -> str | None:
         """The last message; until the provisos are known, one that keeps the transaction open, so that it can be given up."""
+        if self._guesses:
+            return self._written()  # there is an answer to come
         if self._journeys < JOURNEYS and not all(proviso.is_known for proviso in self._provided):
             self._journeys += 1
             return self._ask(Get(self._store, ""))
@@ -210,9 +257,9 @@ class _Driver:
     def _put(self, request: Put) -> None:
         if request.key is not None:
             self._handles.append(request.value)
-            self._add(json.dumps(["keep", request.store, request.key]))
+            self._add(as_text(["keep", request.store, request.key]))
             return
-        text = json.dumps(request.value)
+        text = as_text(request.value)
         key = (request.store, self._memo.put(request, text))
         # What is written over before anybody could read it need not go; but which of two has a unique key first matters.
         put = f'["put","{request.store}",{text}]'
@@ -237,6 +284,10 @@ class _Driver:
         text = f"[{','.join(self._message.values())}]"
         self._message = {}
         return text
+
+
+def _are_alike(one: str, other: str) -> bool:
+    return one == other or json.loads(one) == json.loads(other)
 
 
 def _allow(_request: Request) -> None:
@@ -265,7 +316,7 @@ def _read(read: Read, schema: dict[str, ObjectStore]) -> str:
             verb = "walk" if newest_first else "getAll"
         case Count(_, query, index):
             verb = "count"
-    return json.dumps([verb, read.store, _query(query), index, limit, opaque])
+    return as_text([verb, read.store, _query(query), index, limit, opaque])
 
 
 def _query(query: Key | KeyRange | None) -> list[Key] | None:

@@ -42,6 +42,7 @@ class IndexedStore:
         self.requests = 0
 
     async def run(self, transaction: Transaction[Any]) -> Any:
+        await transaction.surely()  # on the test's own loop, which stands still while the browser's runs
         return self._wait(self._counted(transaction))
 
     def records(self, store: str) -> list[Any]:
