@@ -90,10 +90,17 @@ globalThis.holdfastTransactions ??= (() => {
     };
 
     return {
-      /** Begin a transaction. Throws where the connection is of no more use: nothing of it was done then. */
+      /** Begin a transaction, out of Python's call: below its many frames all of this costs several times as much. */
       run(/** @type {IDBDatabase} */ db, /** @type {number} */ number, /** @type {string} */ stores, /** @type {IDBTransactionDurability | undefined} */ durability, /** @type {string} */ text) {
-        const tx = db.transaction(JSON.parse(stores), durability ? "readwrite" : "readonly", { durability: durability ?? "default" });
-        begin(tx, number, text);
+        queueMicrotask(() => {
+          try {
+            const mode = durability ? "readwrite" : "readonly";
+            begin(db.transaction(JSON.parse(stores), mode, { durability: durability ?? "default" }), number, text);
+          } catch ({ name, message }) {
+            // The connection is closing, or its database lacks a store: nothing of it was done.
+            step(number, "aborted", JSON.stringify({ name, message }), []);
+          }
+        });
       },
 
       /** Go on in a transaction that an upgrade has begun. */

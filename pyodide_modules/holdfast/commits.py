@@ -56,7 +56,7 @@ class GroupCommit:
                 return alone
             finally:
                 self._go_on(kind)
-        mine = _Waiting(transaction, asyncio.get_running_loop().create_future())
+        mine = _Waiting(transaction, asyncio.Future())
         waiting.append(mine)
         shared: T = await mine.result
         return shared

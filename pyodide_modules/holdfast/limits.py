@@ -11,7 +11,7 @@ from holdfast.errors import InvalidOptionError, SecretError, TooLargeError
 from holdfast.job import PRIORITIES, File
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator, Sequence
+    from collections.abc import Container, Iterator, Sequence
 
 PAYLOAD_BYTES = 1_000_000
 ATTACHMENTS_BYTES = 100_000_000
@@ -68,22 +68,23 @@ def _check_values(payload: Any) -> None:
     """Let through what is not nested too deeply and holds no number that a browser would change."""
     level = [payload]
     for _ in range(DEPTH):
-        if any(isinstance(value, int) and not -MAX_INTEGER <= value <= MAX_INTEGER for value in level):
-            raise InvalidOptionError(
-                "The payload has a whole number beyond 2⁵³, which browsers round; send it as text."
-            )
-        level = [inner for value in level if isinstance(value, NESTED) for inner in _inside(value)]
+        outer, level = level, []
+        for value in outer:
+            if isinstance(value, str):
+                continue
+            if isinstance(value, dict):
+                level.extend(value.values())
+            elif isinstance(value, LISTS):
+                level.extend(value)
+            elif isinstance(value, int) and not -MAX_INTEGER <= value <= MAX_INTEGER:
+                raise InvalidOptionError(
+                    "The payload has a whole number beyond 2⁵³, which browsers round; send it as text."
+                )
         if not level:
             return
         if len(level) > PAYLOAD_BYTES:
             raise TooLargeError(f"The payload has more than {PAYLOAD_BYTES:,} values. Send large data as attachments.")
     raise InvalidOptionError(f"The payload is nested deeper than {DEPTH} levels.")
-
-
-def _inside(value: Any) -> Iterable[Any]:
-    if isinstance(value, dict):
-        return value.values()
-    return value if isinstance(value, LISTS) else ()
 
 
 def read_json(text: str) -> Any:
@@ -152,16 +153,16 @@ def _is_secret(name: str, secrets: Container[str]) -> bool:
     return name.lower() in NEVER_STORED or name in secrets
 
 
-def _names(value: Any) -> Iterator[str]:
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            yield str(name)
-            if isinstance(inner, NESTED):
-                yield from _names(inner)
-    elif isinstance(value, LISTS):
-        for inner in value:
-            if isinstance(inner, NESTED):
-                yield from _names(inner)
+def _names(payload: Any) -> Iterator[str]:
+    level = [payload]
+    while level:
+        outer, level = level, []
+        for value in outer:
+            if isinstance(value, dict):
+                yield from map(str, value)
+                level.extend(value.values())
+            elif isinstance(value, LISTS):
+                level.extend(value)
 
 
 def check_options(*, lane: Any, priority: Any, delay_ms: Any, ttl_ms: Any) -> None:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from holdfast.keys import Encoded
     from holdfast.storage import Delete, ObjectStore, Put, Read, Record
 
+Place = tuple[str, str]
+"""An object store, and a key as Python writes it: texts, whole numbers and lists of them are written in one way only."""
+
 NOTHING = "null"
 """The JSON text of no record."""
 
@@ -38,18 +41,18 @@ class Memo:
 
     def __init__(self, schema: Mapping[str, ObjectStore]) -> None:
         self._schema = schema
-        self._records: dict[tuple[str, Encoded], str] = {}
-        self._firsts: dict[str, dict[tuple[str | None, Encoded, Encoded], _First]] = {}
+        self._records: dict[Place, str] = {}
+        self._firsts: dict[str, dict[tuple[str | None, str, str], _First]] = {}
         self._lists: dict[str, list[tuple[Read, str]]] = {}
 
     def recall(self, read: Read) -> str | None:
         """The JSON text of the answer, if it is known."""
         match read:
             case Get(store, KeyRange(lower, upper), index):
-                first = self._firsts.get(store, {}).get((index, encode(lower), encode(upper)))
+                first = self._firsts.get(store, {}).get((index, repr(lower), repr(upper)))
                 return None if first is None else first.text
             case Get(store, key, None) if not isinstance(key, KeyRange):
-                return self._records.get((store, encode(key)))
+                return self._records.get((store, repr(key)))
             case GetAll(store):
                 return next((text for known, text in self._lists.get(store, ()) if known == read), None)
         return None
@@ -60,23 +63,27 @@ class Memo:
             return
         match read:
             case Get(store, KeyRange(lower, upper), index):
-                span = encode(lower), encode(upper)
                 record = json.loads(text)
                 at = None if record is None else self._place(store, record, index)
                 if record is None or at is not None:
-                    self._firsts.setdefault(store, {})[index, *span] = _First(*span, at, text)
+                    first = _First(encode(lower), encode(upper), at, text)
+                    self._firsts.setdefault(store, {})[index, repr(lower), repr(upper)] = first
             case Get(store, key, None) if not isinstance(key, KeyRange):
-                self._records[store, encode(key)] = text
+                self._records[store, repr(key)] = text
             case GetAll(store):
                 self._lists.setdefault(store, []).append((read, text))
 
-    def put(self, write: Put, text: str) -> Encoded:
-        """A record was written; returns its key. Raises TypeError, KeyError: it has none."""
+    def put(self, write: Put, text: str) -> Place:
+        """A record was written; returns where. Raises TypeError, KeyError: it has no key."""
         store, record = write.store, write.value
-        key = encode(key_of(record, self._schema[store]))
-        self._records[store, key] = text
+        own_key = key_of(record, self._schema[store])
+        place = store, repr(own_key)
+        self._records[place] = text
         self._lists.pop(store, None)
-        firsts = self._firsts.get(store, {})
+        firsts = self._firsts.get(store)
+        if not firsts:
+            return place
+        key = encode(own_key)
         for asked, first in list(firsts.items()):
             at = self._place(store, record, asked[0])
             inside = at is not None and first.lower <= at[0] <= first.upper
@@ -84,7 +91,7 @@ class Memo:
                 del firsts[asked]  # who comes next is not known
             elif inside and (first.at is None or (at is not None and at <= first.at)):
                 first.at, first.text = at, text
-        return key
+        return place
 
     def delete(self, write: Delete) -> None:
         """A record was deleted, or a range of them."""
@@ -96,7 +103,7 @@ class Memo:
         if isinstance(query, KeyRange):
             self._records = {known: text for known, text in self._records.items() if known[0] != store}
         else:
-            self._records[store, encode(query)] = NOTHING
+            self._records[store, repr(query)] = NOTHING
 
     def _place(self, store: str, record: Record, index: str | None) -> tuple[Encoded, Encoded] | None:
         """Where a record sorts in an index, or in the store itself; None if the index does not hold it."""

@@ -33,7 +33,7 @@ class BrowserInbox:
 
     def look(self) -> _Look:
         """Those who come while one looks share the next look: this one may be too early for what they know to be there."""
-        found: _Look = asyncio.get_running_loop().create_future()
+        found: _Look = asyncio.Future()
         if self._looking:
             self._look_next.append(found)
         else:

@@ -62,7 +62,7 @@ class BrowserTransport:
             "cache": "no-store",
         }
         number = next(self._numbers)
-        self._answers[number] = asyncio.get_running_loop().create_future()
+        self._answers[number] = asyncio.Future()
         body = _form(request) if request.parts else json.dumps(request.payload)
         self._javascript.send(number, json.dumps(asked), body)
         try:

@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import js
-from pyodide.ffi import JsException, create_proxy, to_js
+from pyodide.ffi import create_proxy, to_js
 
 from holdfast.errors import NewerStorageError, NotUniqueError, StorageClosedError, StorageError, StorageFullError
 from holdfast.memo import NOTHING, Memo
@@ -67,14 +67,10 @@ class Stepper:
             raise driver.failure
         number = next(self._numbers)
         self._driven[number] = driver
-        try:
-            self._javascript.run(db, number, json.dumps(transaction.stores), transaction.durability, text)
-        except JsException as error:  # the connection is closing, or its database lacks a store
-            del self._driven[number]
-            raise StorageClosedError(f"The connection to the database was lost: {error}") from error
+        self._javascript.run(db, number, json.dumps(transaction.stores), transaction.durability, text)
         result: T = await driver.finished
         if transaction.durability:
-            self._likely = driver.left(transaction.ahead)
+            self._likely = driver.left()
         return result
 
     def upgrade(self, tx: Any, steps: Steps[None]) -> Callable[[], BaseException | None]:
@@ -112,7 +108,9 @@ class _Driver:
     def __init__(
         self, schema: dict[str, ObjectStore], steps: Steps[Any], check: Callable[[Request], None], name: str
     ) -> None:
-        self.finished: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.finished: asyncio.Future[Any] = (
+            asyncio.Future()
+        )  # not Pyodide's own, which has a callback of its own to be called
         """The end, if somebody still waits for it: the transaction goes on whatever happens to who does."""
         self.failure: BaseException | None = None
         self._schema = schema
@@ -126,6 +124,8 @@ class _Driver:
         self._result: Any = None
         self._journeys = 0
         """Made since the steps have ended."""
+        self._ahead: dict[str, Read] = {}
+        """What it begins with, by the requests for it."""
         self._asked: list[Read] = []
         """What the database was asked for; the steps wait for the last one, unless they have not begun."""
         self._guesses: list[str] = []
@@ -147,18 +147,18 @@ class _Driver:
         """The first message; None if the steps raise before they ask for anything."""
         if not ahead:
             return self._go_on(None)
-        asked = {_read(read, self._schema): read for read in ahead}
-        if not asked.keys() <= likely.keys():
-            return self._ask(*ahead)
-        for request, read in asked.items():
+        self._ahead = {_read(read, self._schema): read for read in ahead}
+        if not self._ahead.keys() <= likely.keys():
+            return self._ask_for(self._ahead)
+        for request, read in self._ahead.items():
             self._add(request)
             self._memo.learn(read, likely[request])
             self._guesses.append(likely[request])
         return self._go_on(None)
 
-    def left(self, ahead: tuple[Read, ...]) -> dict[str, str]:
-        """What these reads would find now, of those that it knows of, by their requests."""
-        found = {_read(read, self._schema): self._memo.recall(read) for read in ahead}
+    def left(self) -> dict[str, str]:
+        """What the reads that it began with would find now, where it knows, by the requests for it."""
+        found = {request: self._memo.recall(read) for request, read in self._ahead.items()}
         return {request: text for request, text in found.items() if text is not None}
 
     def take(self, answers: list[str], handles: Any) -> str | None:
@@ -260,7 +260,7 @@ class _Driver:
             self._add(as_text(["keep", request.store, request.key]))
             return
         text = as_text(request.value)
-        key = (request.store, self._memo.put(request, text))
+        key = self._memo.put(request, text)
         # What is written over before anybody could read it need not go; but which of two has a unique key first matters.
         put = f'["put","{request.store}",{text}]'
         if self._schema[request.store].unique:
@@ -274,7 +274,9 @@ class _Driver:
 
     def _ask(self, *reads: Read) -> str:
         """A message with all writes so far, and these reads."""
-        asked = {_read(read, self._schema): read for read in reads}
+        return self._ask_for({_read(read, self._schema): read for read in reads})
+
+    def _ask_for(self, asked: dict[str, Read]) -> str:
         self._asked = list(asked.values())
         for request in asked:
             self._add(request)
