@@ -135,14 +135,39 @@ class Answer:
     failure: Literal["", "network", "timeout", "aborted"] = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Next:
+    """The request that goes behind another one, if that comes to a receipt by its key between two instants."""
+
+    request: Request
+    since: Millis
+    until: Millis
+
+    def may_go(self, answer: Answer, to: Request, now: Millis) -> bool:
+        """Whether it may go now that this is the answer to the request that it goes behind."""
+        is_receipt = (
+            200 <= answer.status < 300 and answer.headers.get("idempotency-key") == to.headers["Idempotency-Key"]
+        )
+        return is_receipt and self.since <= now < self.until
+
+
 class Transport(Protocol):
     """The network. Nothing here raises for what the network does: that is an `Answer`."""
 
-    async def send(self, request: Request, progress: Callable[[int, int], None]) -> Answer:
+    async def send(self, request: Request, progress: Callable[[int, int], None], then: Next | None = None) -> Answer:
         """One attempt. `progress` is called with bytes handed to the network and bytes in all, where that is known.
 
-        Cancelling the task aborts the request.
+        A transport may send `then` by itself as soon as it may go; its own `send`, which follows, gives the answer then.
+        Cancelling the task aborts the request, and what went behind it.
         """
+        ...
+
+    def withdraw(self, job_id: str) -> bool:
+        """What was to go behind another one does not go by itself any more; returns whether it has left."""
+        ...
+
+    def drop(self, job_id: str) -> None:
+        """Nobody will ask for its answer: abort it if it has left."""
         ...
 
     async def fetch_json(self, url: str, timeout_ms: Millis) -> Any:

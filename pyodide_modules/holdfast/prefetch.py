@@ -1,8 +1,8 @@
 """Prefetch: of a lane that moves fast several jobs are claimed at once, to go one after the other. Pure.
 
-Each goes in a request of its own, once the one before it was delivered, so the order of the lane is what it was; what they
-share are the commits that claim and settle them, which cost more than a fast request, and which are made beside the requests:
-while the second half is sent, the first is settled and as many more are claimed. What is not sent goes back as if it had
+Each goes in a request of its own, once the one before it was delivered (by itself, where the transport knows a receipt), so the
+order of the lane is what it was; what they share are the commits that claim and settle them, which cost more than a fast request,
+and which are made beside the requests: while the second half is sent, the first is settled and as many more are claimed. What is not sent goes back as if it had
 never been claimed: no attempt is used, nothing is unknown about it. That happens where the one before it came to anything
 but a receipt, where there is news of the queue (somebody pauses, cancels, signs out, or has something more urgent), and once
 the claim is no longer fresh: gates are read with a claim, and what they say is believed for that long.

@@ -30,7 +30,8 @@ from holdfast.outcome import (
     needs_probe,
 )
 from holdfast.outgoing import request_of, request_of_all
-from holdfast.prefetch import how_many, how_many_behind, is_fresh
+from holdfast.ports import Next
+from holdfast.prefetch import FRESH_MS, how_many, how_many_behind, is_fresh
 from holdfast.routes import Route, Task
 from holdfast.transactions.claim import Claim, Claimant, begin, claim
 from holdfast.transactions.gating import not_reached, reached, read_away, read_holder
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from holdfast.outcome import Verdict
-    from holdfast.ports import Event, Lock, Millis, Ports
+    from holdfast.ports import Event, Lock, Millis, Ports, Request
     from holdfast.registry import Queue, Registry
     from holdfast.storage import Record
     from holdfast.transactions.claim import Claimed
@@ -115,6 +116,8 @@ class Processor:
         self._publish = publish
         self._holder = ports.entropy.uuid()
         self._sending: dict[str, Send] = {}
+        self._nexts: dict[str, Request] = {}
+        """What may go by itself behind what is being sent, by job."""
         self._nudged = asyncio.Event()
         self._nudges = 0
         self._took_ms: Millis | None = None
@@ -145,6 +148,7 @@ class Processor:
 
     def abort(self, job_id: str) -> None:
         """Stop sending a job that was cancelled; a request that has others in it goes on for them."""
+        self._ports.transport.withdraw(job_id)
         send = self._sending.pop(job_id, None)
         if send is not None:
             send.wanted.discard(job_id)
@@ -159,6 +163,8 @@ class Processor:
     def nudge(self) -> None:
         """There may be more to send, or less: a pass that runs looks at once, with a lane free, or after the next request."""
         self._nudges += 1
+        for job_id in self._nexts:
+            self._ports.transport.withdraw(job_id)
         self._nudged.set()
 
     async def _pass(self, account: str, lock: Lock) -> Millis | None:
@@ -343,13 +349,16 @@ class Processor:
         if len(jobs) > 1 and isinstance(handler, Route) and handler.batch:
             return await self._attempt(jobs)
         behind: asyncio.Task[_Behind] | None = None
+        then: Next | None = None
         try:
             begun, nudges, number = self._ports.clock.now(), self._nudges, 0
             attempts: list[Attempt] = []
             left = list(jobs)
             goes_on = True
             while left and goes_on:
-                ended = await self._attempt([left.pop(0)])
+                claimed = left.pop(0)
+                then = self._next(claimed, left, nudges)
+                ended = await self._attempt([claimed], then)
                 number += 1
                 attempts = attempts + ended
                 delivered = bool(ended) and isinstance(ended[0].outcome.verdict, Delivered)
@@ -357,7 +366,8 @@ class Processor:
                 if behind is not None and (behind.done() or not left):
                     found, unsettled = await behind
                     left, attempts, behind = left + found, unsettled + attempts, None
-                goes_on = delivered and bool(left) and self._goes_on(left[0], nudges)
+                is_gone = then is not None and self._ports.transport.withdraw(then.request.job_id)
+                goes_on = is_gone or (delivered and bool(left) and self._goes_on(left[0], nudges))
                 if goes_on and behind is None and len(left) <= how_many_behind(self._took_ms or 0):
                     behind = asyncio.ensure_future(self._claim_behind(send, attempts, left[-1].record, who))
                     attempts = []
@@ -368,6 +378,24 @@ class Processor:
         finally:
             if behind is not None:
                 behind.cancel()
+            if then is not None:
+                self._nexts.pop(then.request.job_id, None)
+                self._ports.transport.drop(then.request.job_id)
+
+    def _next(self, claimed: Claimed, left: list[Claimed], nudges: int) -> Next | None:
+        """What may go straight behind a job, before anybody here has heard of its receipt."""
+        if not left or not self._goes_on(left[0], nudges):
+            return None
+        this, next_ = (self._registry.handlers[one.record["type"]] for one in (claimed, left[0]))
+        if not (isinstance(this, Route) and isinstance(next_, Route) and this.is_plain and next_.is_plain):
+            return None
+        try:
+            request = request_of(next_, left[0])
+        except InvalidPayloadError:
+            return None  # which is what it comes to in its turn
+        self._nexts[request.job_id] = request
+        claimed_at = left[0].record["updated_at"]
+        return Next(request, claimed_at, claimed_at + FRESH_MS)
 
     async def _claim_behind(self, send: Send, attempts: list[Attempt], last: Record, who: Claimant) -> _Behind:
         """Settle and claim beside a request; what cannot be settled now is settled with the rest."""
@@ -397,10 +425,10 @@ class Processor:
         no_news = self._nudges == nudges
         return is_wanted and no_news and is_fresh(claimed.record["updated_at"], self._ports.clock.now())
 
-    async def _attempt(self, jobs: list[Claimed]) -> list[Attempt]:
+    async def _attempt(self, jobs: list[Claimed], then: Next | None = None) -> list[Attempt]:
         """What the request came to, for each of its jobs; nothing if it was aborted."""
         try:
-            outcomes = await self._run(jobs)
+            outcomes = await self._run(jobs, then)
         except StorageError:
             raise
         except Exception as error:  # noqa: BLE001  (a bug of the app or an adapter is a failed attempt, not a queue that stands still)
@@ -422,23 +450,23 @@ class Processor:
             offline=self._ports.offline(),
         )
 
-    async def _run(self, jobs: list[Claimed]) -> list[Outcome] | None:
+    async def _run(self, jobs: list[Claimed], then: Next | None) -> list[Outcome] | None:
         """The outcome of each job; None if the request was aborted."""
         if len(jobs) > 1:
             return await self._run_together(jobs)
         handler = self._registry.handlers[jobs[0].record["type"]]
         if isinstance(handler, Task):
             return [await _run_task(handler, jobs[0].payload)]
-        outcome = await self._run_alone(handler, jobs[0])
+        outcome = await self._run_alone(handler, jobs[0], then)
         return None if outcome is None else [outcome]
 
-    async def _run_alone(self, route: Route, claimed: Claimed) -> Outcome | None:
+    async def _run_alone(self, route: Route, claimed: Claimed, then: Next | None) -> Outcome | None:
         try:
-            request = request_of(route, claimed)
+            request = self._nexts.pop(claimed.record["id"], None) or request_of(route, claimed)
         except InvalidPayloadError as error:
             said = {"errors": error.detail()["violations"]}
             return Outcome(Rejected(Reason.REFUSED), answered=True, said=said)
-        answer = await self._ports.transport.send(request, self._progress(claimed.record["id"]))
+        answer = await self._ports.transport.send(request, self._progress(claimed.record["id"]), then)
         if answer.failure == "aborted":
             return None
         answered: Any = (route.receipt or is_receipt)(answer, claimed.record["key"])

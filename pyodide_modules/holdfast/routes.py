@@ -106,6 +106,11 @@ class Route:
         _check_batch(self)
 
     @property
+    def is_plain(self) -> bool:
+        """Its answers are read by the usual rules alone: what is a receipt shows without asking the app."""
+        return self.receipt is None and self.classify is None
+
+    @property
     def most_together(self) -> int:
         """How many of its jobs may share a request."""
         return USUAL_BATCH if self.batch is True else self.batch or 1

@@ -27,7 +27,19 @@ from holdfast.ports import Answer, InboxEntry, Ports
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-    from holdfast.ports import Attachment, Channel, Clock, Entropy, Event, Inbox, Millis, Request, Store, Transport
+    from holdfast.ports import (
+        Attachment,
+        Channel,
+        Clock,
+        Entropy,
+        Event,
+        Inbox,
+        Millis,
+        Next,
+        Request,
+        Store,
+        Transport,
+    )
 
 __all__ = [
     "Laboratory",
@@ -145,8 +157,39 @@ class ScriptedTransport:
         """What a server says that takes no such requests, or fails on one as a whole."""
         self.probes = 0
         self._clock = clock
+        self._behind: dict[str, Next] = {}
+        self._gone: dict[str, asyncio.Task[Answer]] = {}
 
-    async def send(self, request: Request, progress: Callable[[int, int], None]) -> Answer:
+    async def send(self, request: Request, progress: Callable[[int, int], None], then: Next | None = None) -> Answer:
+        """`then` goes at once when its time has come, as in a browser."""
+        if then is not None:
+            self._behind[request.job_id] = then
+        gone = self._gone.pop(request.job_id, None)
+        try:
+            return await (gone or self._exchange(request, progress))
+        except asyncio.CancelledError:
+            if then is not None:
+                self.drop(then.request.job_id)
+            raise
+        finally:
+            self._behind.pop(request.job_id, None)
+
+    def withdraw(self, job_id: str) -> bool:
+        self._behind = {before: then for before, then in self._behind.items() if then.request.job_id != job_id}
+        return job_id in self._gone
+
+    def drop(self, job_id: str) -> None:
+        if self.withdraw(job_id):
+            self._gone.pop(job_id).cancel()
+
+    async def _exchange(self, request: Request, progress: Callable[[int, int], None]) -> Answer:
+        answer = await self._reply(request, progress)
+        then = self._behind.pop(request.job_id, None)
+        if then is not None and then.may_go(answer, request, self._clock.now()):
+            self._gone[then.request.job_id] = asyncio.ensure_future(self._exchange(then.request, progress))
+        return answer
+
+    async def _reply(self, request: Request, progress: Callable[[int, int], None]) -> Answer:
         self.sent.append(request)
         progress(0, len(json.dumps(request.payload)))
         if not self.reachable:

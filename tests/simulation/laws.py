@@ -99,6 +99,8 @@ class Laws:
         """0, or the number of the outage in which it was claimed."""
         self._together: dict[Claim, list[Claim]] = {}
         """With which others each claim went in one request."""
+        self._left: set[Claim] = set()
+        """What has left in a request of its own."""
         self._batches = batches
         self._loop = loop
         self._fault = fault
@@ -125,6 +127,7 @@ class Laws:
 
     def went_alone(self, owner: Owner, claim: Claim) -> None:
         """This has left in a request of its own. What was claimed together goes in its order, and soon."""
+        self._left.add(claim)
         job, fence = claim
         record = self.jobs.get(job)
         if record is None or (record["state"], record["fence"]) != ("processing", fence):
@@ -264,6 +267,13 @@ class Laws:
         if self.claims.get((job, fence)) is not owner:
             self._fault(f"{name}: {job} was settled by {owner.name}, which had not claimed it")
         sent = self.sent.get((job, fence), Sent())
+        if (
+            after["state"] == "pending"
+            and (job, fence) in self._left
+            and not sent.named
+            and after["unknown_since"] is None
+        ):
+            self._fault(f"{name}: {job} may have arrived, and went back as if it had never been sent")
         burnt = after["attempts"] - before["attempts"]
         if burnt not in {0, 1}:
             self._fault(f"{name}: {burnt} attempts of {job} were used at once")

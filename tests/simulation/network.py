@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from holdfast.ports import Answer, Request
+from holdfast.ports import Answer, Next, Request
 from tests.simulation.laws import Claim, Sent
 
 if TYPE_CHECKING:
@@ -21,8 +21,45 @@ class SimTransport:
 
     device: Device
     context: Context
+    behind: dict[str, Next] = field(default_factory=dict)
+    """What goes by itself, by the job that it goes behind."""
+    gone: dict[str, asyncio.Task[Answer]] = field(default_factory=dict)
+    """What has gone by itself, by its own job."""
 
-    async def send(self, request: Request, progress: Callable[[int, int], None]) -> Answer:
+    async def send(self, request: Request, progress: Callable[[int, int], None], then: Next | None = None) -> Answer:
+        if then is not None:
+            self.behind[request.job_id] = then
+        try:
+            gone = self.gone.pop(request.job_id, None)
+            return await (gone or self._in_turn(request, progress))
+        except asyncio.CancelledError:
+            if then is not None:
+                self.drop(then.request.job_id)
+            raise
+        finally:
+            self.behind.pop(request.job_id, None)
+
+    def withdraw(self, job_id: str) -> bool:
+        self.behind = {before: then for before, then in self.behind.items() if then.request.job_id != job_id}
+        return job_id in self.gone
+
+    def drop(self, job_id: str) -> None:
+        if self.withdraw(job_id):
+            self.gone.pop(job_id).cancel()
+
+    async def _in_turn(self, request: Request, progress: Callable[[int, int], None]) -> Answer:
+        """Send it, and by itself what goes behind it, while nobody has been told of the receipt."""
+        answer = await self._alone(request, progress)
+        then = self.behind.pop(request.job_id, None)
+        if then is not None and then.may_go(answer, request, self.device.now()):
+            self.gone[then.request.job_id] = asyncio.ensure_future(self._in_turn(then.request, progress))
+            if self.device.now() % 2:  # news that comes between the receipt and who waits for it
+                for listener in list(self.context.listeners):
+                    self.device.loop.after(0, listener, {"kind": "change", "ids": []}, owner=self.context)
+        await self.device.pause(self.context)
+        return answer
+
+    async def _alone(self, request: Request, progress: Callable[[int, int], None]) -> Answer:
         claims = self._claims(request)
         record = self.device.laws.jobs.get(request.job_id)
         queue = record["queue"] if record else ""

@@ -17,7 +17,7 @@ from holdfast.ports import Answer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from holdfast.ports import Millis, Request
+    from holdfast.ports import Millis, Next, Request
 
 PATIENCE_MS = 10_000
 """How long an answer that nobody needs is waited for."""
@@ -31,14 +31,31 @@ class BrowserTransport:
     def __init__(self) -> None:
         self._numbers = itertools.count()
         self._answers: dict[int, asyncio.Future[str]] = {}
-        """By the number of the request that is under way."""
+        """By the number of the request that is under way, or is to go behind one that is."""
+        self._behind: dict[str, tuple[int, int]] = {}
+        """By job, what goes behind another request: that one's number, and its own."""
         self._javascript = js.holdfastSending.sender(create_proxy(self._answered))
 
-    async def send(self, request: Request, progress: Callable[[int, int], None]) -> Answer:
-        """One attempt; cancelling the task aborts it."""
+    async def send(self, request: Request, progress: Callable[[int, int], None], then: Next | None = None) -> Answer:
+        """One attempt; cancelling the task aborts it. `then` goes without Python being asked in between."""
         if request.parts and hasattr(js, "XMLHttpRequest"):
             return await _send_by_xhr(request, progress)
-        return await self._send_by_fetch(request)
+        return await self._send_by_fetch(request, then)
+
+    def withdraw(self, job_id: str) -> bool:
+        if job_id not in self._behind:
+            return False
+        before, number = self._behind[job_id]
+        if self._answers[number].done() or self._javascript.withdraw(before, number):
+            return True
+        del self._answers[number], self._behind[job_id]
+        return False
+
+    def drop(self, job_id: str) -> None:
+        if self.withdraw(job_id):
+            _, number = self._behind.pop(job_id)
+            del self._answers[number]
+            self._javascript.stop(number)
 
     async def fetch_json(self, url: str, timeout_ms: Millis) -> Any:
         """A fresh document; None if there is no answer in time, or not one of JSON."""
@@ -50,31 +67,35 @@ class BrowserTransport:
         except (JsException, TimeoutError, ValueError):
             return None
 
-    async def _send_by_fetch(self, request: Request) -> Answer:
-        asked = {
-            "url": request.url,
-            "timeout_ms": request.timeout_ms,
-            "limit": request.answer_limit,
-            "told": TOLD,
-            "method": request.method,
-            "headers": _headers(request),
-            "credentials": "same-origin",
-            "cache": "no-store",
-        }
-        number = next(self._numbers)
-        self._answers[number] = asyncio.Future()
-        body = _form(request) if request.parts else json.dumps(request.payload)
-        self._javascript.send(number, json.dumps(asked), body)
+    async def _send_by_fetch(self, request: Request, then: Next | None) -> Answer:
+        if self.withdraw(request.job_id):
+            _, number = self._behind.pop(request.job_id)
+        else:
+            number = self._numbered()
+            body = _form(request) if request.parts else json.dumps(request.payload)
+            self._javascript.send(number, _asked(request), body)
+        if then is not None:
+            behind = self._numbered()
+            self._behind[then.request.job_id] = number, behind
+            body = json.dumps(then.request.payload)
+            self._javascript.sendBehind(number, behind, _asked(then.request), body, then.since, then.until)
         try:
             found = json.loads(await self._answers[number])
         except asyncio.CancelledError:
             self._javascript.stop(number)
+            if then is not None:
+                self.drop(then.request.job_id)
             raise
         finally:
             del self._answers[number]
         if "failure" in found:
             return Answer(failure=found["failure"])
         return Answer(found["status"], found["headers"], found["body"])
+
+    def _numbered(self) -> int:
+        number = next(self._numbers)
+        self._answers[number] = asyncio.Future()
+        return number
 
     def _answered(self, number: int, text: str) -> None:
         """What JavaScript has to tell of a request, if somebody still waits for it."""
@@ -144,6 +165,20 @@ async def _fetch(url: str, options: dict[str, Any], **handles: Any) -> Any:
     for name, handle in handles.items():
         setattr(given, name, handle)
     return await js.fetch(url, given)
+
+
+def _asked(request: Request) -> str:
+    asked = {
+        "url": request.url,
+        "timeout_ms": request.timeout_ms,
+        "limit": request.answer_limit,
+        "told": TOLD,
+        "method": request.method,
+        "headers": _headers(request),
+        "credentials": "same-origin",
+        "cache": "no-store",
+    }
+    return json.dumps(asked)
 
 
 def _headers(request: Request) -> dict[str, str]:

@@ -6,11 +6,14 @@ A page loads Pyodide once for a module of tests; `ask` runs one function of `ins
 import functools
 import http.server
 import io
+import json
 import threading
 import zipfile
+from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import _pytest
 import fastjsonschema
@@ -38,6 +41,7 @@ PURE = ("pytest", "pluggy", "iniconfig", "packaging", "pygments", "sortedcontain
 BOOT = """async () => {
     await import("/static/inbox.js");
     await import("/static/transactions.js");
+    await import("/static/sending.js");
     const { loadPyodide } = await import("/node_modules/pyodide/pyodide.mjs");
     globalThis.py = await loadPyodide({ indexURL: "/node_modules/pyodide/" });
     const archive = await (await fetch("/sources.zip")).arrayBuffer();
@@ -70,10 +74,52 @@ def sources(*more: Path) -> bytes:
     return archive.getvalue()
 
 
+class _Answers:
+    """What a request of a transport is answered is said by its own payload; which came is kept, in order."""
+
+    def __init__(self) -> None:
+        self.arrived: list[str] = []
+        self._let_go: defaultdict[str, threading.Event] = defaultdict(threading.Event)
+
+    def ask(self, request: dict[str, Any]) -> Any:
+        match request["ask"]:
+            case "arrived":
+                return self.arrived
+            case "forget":
+                self.arrived.clear()
+                self._let_go.clear()
+            case "let go":
+                self._let_go[request["name"]].set()
+        return None
+
+    def wait_for(self, asked: dict[str, Any]) -> None:
+        self.arrived.append(asked["name"])
+        if asked["held"]:
+            self._let_go[asked["name"]].wait(60)
+
+
 class _Files(http.server.SimpleHTTPRequestHandler):
-    """The checkout, an empty page and the archive."""
+    """The checkout, an empty page and the archive; `POST` to `/answer` is answered as it asks, `/ask` tells of those."""
 
     archive = b""
+    answers: _Answers
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.path == "/answer":
+            self.answers.wait_for(body)
+            self._reply(body["status"], {}, {"Idempotency-Key": body["echo"]})
+        else:
+            self._reply(200, self.answers.ask(body), {})
+
+    def _reply(self, status: int, content: Any, headers: dict[str, str]) -> None:
+        text = json.dumps(content).encode()
+        with suppress(ConnectionError):  # whoever asked may have gone
+            self.send_response(status)
+            for name, value in {"Content-Length": str(len(text)), **headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(text)
 
     def do_GET(self) -> None:
         if self.path in {"/", "/sources.zip"}:
@@ -89,9 +135,12 @@ class _Files(http.server.SimpleHTTPRequestHandler):
 
 
 def serve(archive: bytes) -> http.server.ThreadingHTTPServer:
-    handler = type(
-        "Files", (_Files,), {"archive": archive, "extensions_map": {**_Files.extensions_map, ".mjs": "text/javascript"}}
-    )
+    own = {
+        "archive": archive,
+        "answers": _Answers(),
+        "extensions_map": {**_Files.extensions_map, ".mjs": "text/javascript"},
+    }
+    handler = type("Files", (_Files,), own)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(handler, directory=ROOT))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server

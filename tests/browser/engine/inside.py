@@ -4,6 +4,7 @@ import asyncio
 import functools
 import inspect
 import itertools
+import json
 import sys
 import traceback
 
@@ -13,10 +14,12 @@ from pyodide.ffi import create_once_callable, to_js
 from holdfast.browser import locks as web_locks
 from holdfast.browser.idb import IndexedDBStore
 from holdfast.browser.locks import WebLocks
+from holdfast.browser.net import BrowserTransport
+from holdfast.ports import Request
 from tests.browser.engine.costs import costs, costs_of_batch  # noqa: F401  (asked for by name)
 from tests.browser.engine.indexed import IndexedStore
 from tests.browser.engine.loop import run
-from tests.contract import engine_promises, lock_promises, store_promises
+from tests.contract import engine_promises, lock_promises, store_promises, transport_promises
 
 _numbers = itertools.count()
 TURNS = 500
@@ -121,6 +124,13 @@ def run_unit_tests(path):
     return to_js([plugin.passed, [f"{test}\n{report}" for test, report in plugin.failed.items()]])
 
 
+async def keep_transport_promise(name):
+    """The same for a transport."""
+    place = Answering()
+    await place.forget()
+    return await _told(getattr(transport_promises, name)(place))
+
+
 async def _told(promise):
     try:
         await promise
@@ -137,6 +147,38 @@ async def _until(holds):
         await js.navigator.locks.query()
         await asyncio.sleep(0.01)
     raise AssertionError("it never came to that")
+
+
+class Answering:
+    """The server of this page, which answers as it is asked to."""
+
+    def __init__(self):
+        self.transport = BrowserTransport()
+
+    def now(self):
+        return int(js.Date.now())
+
+    def request(self, name, *, status=201, echo=None, held=False):
+        asked = {"name": name, "status": status, "echo": f"key-{name}" if echo is None else echo, "held": held}
+        return Request(name, "POST", "/answer", {"Idempotency-Key": f"key-{name}"}, asked, (), 60_000)
+
+    async def let_go(self, name):
+        await self._ask("let go", name)
+
+    async def arrived(self):
+        return await self._ask("arrived")
+
+    async def until_arrived(self, *names):
+        while await self.arrived() != list(names):
+            pass
+
+    async def forget(self):
+        await self._ask("forget")
+
+    async def _ask(self, what, name=""):
+        asked = Request("", "POST", "/ask", {}, {"ask": what, "name": name}, (), 60_000)
+        answer = await BrowserTransport().send(asked, lambda _sent, _total: None)
+        return json.loads(answer.body)
 
 
 class Database:

@@ -1,8 +1,8 @@
-"""IndexedDB and Web Locks, in real browsers, keep the promises that memory keeps."""
+"""IndexedDB, Web Locks and requests, in real browsers, keep the promises that memory keeps."""
 
 import pytest
 
-from tests.contract import engine_promises, lock_promises, store_promises
+from tests.contract import engine_promises, lock_promises, store_promises, transport_promises
 
 
 @pytest.mark.browser
@@ -28,3 +28,10 @@ def test_on_indexeddb_the_engine_promises_that(ask, promise) -> None:
 def test_web_locks_promise_that(ask, promise) -> None:
     """Each promise in its own words."""
     assert ask("keep_lock_promise", promise.__name__) == ""
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("promise", transport_promises.PROMISES, ids=lambda promise: promise.__name__)
+def test_requests_promise_that(ask, promise) -> None:
+    """Each promise in its own words, at a server that answers as it is asked to."""
+    assert ask("keep_transport_promise", promise.__name__) == ""

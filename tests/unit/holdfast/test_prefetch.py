@@ -8,7 +8,7 @@ import pytest
 
 from holdfast import Outbox
 from holdfast.errors import StorageClosedError
-from holdfast.ports import Answer, Request
+from holdfast.ports import Answer, Next, Request
 from holdfast.prefetch import FRESH_MS, MOST, how_many, is_fresh
 from holdfast.storage import Transaction
 from holdfast.testing import answer_with, receipt
@@ -74,7 +74,8 @@ async def test_a_fast_lane_is_claimed_many_at_once_and_goes_in_order() -> None:
     device.network.answer = answer
     before = len(device.network.sent)
     await go(device, outbox)
-    assert seen == ["a"] + ["bcdefgh"] * 7
+    assert seen[:2] == ["a", "bcdefgh"]
+    assert all(LANE.endswith(claimed) and LANE[n] in claimed for n, claimed in enumerate(seen[1:], 1))
     assert [request.headers["Idempotency-Key"] for request in device.network.sent[before:]] == [
         f"key-{t}" for t in LANE
     ]
@@ -162,6 +163,77 @@ async def test_a_pause_beside_it_stops_it_after_the_request_that_runs() -> None:
         assert device.sent() == list("abc")
         assert under_way(device) == ""
         check_laws(device.store)
+
+
+async def test_the_next_goes_before_anybody_here_has_heard_of_the_receipt() -> None:
+    """It is named when the one before it is asked for."""
+    device = Device()
+    outbox = await waiting(device)
+    left_already: list[str] = []
+    send = device.network.send
+
+    async def watched(request: Request, progress: Any, then: Next | None = None) -> Answer:
+        left_already.extend(request.job_id for sent in device.network.sent if sent is request)
+        return await send(request, progress, then)
+
+    async def answer(request: Request) -> Answer:
+        await device.rest()
+        return receipt(request)
+
+    device.network.send = watched  # type: ignore[method-assign]
+    device.network.answer = answer
+    await go(device, outbox)
+    assert device.sent() == list(LANE)
+    assert left_already == list("defgh")
+
+
+@pytest.mark.parametrize(
+    "news",
+    [
+        {"kind": "change", "ids": ["x"]},
+        {"kind": "change", "ids": ["d"], "cancelled": True},
+        {"kind": "account", "account": "bob"},
+    ],
+    ids=lambda news: news["kind"],
+)
+async def test_what_had_left_before_the_news_came_is_settled_by_what_it_comes_to(news: dict[str, Any]) -> None:
+    """It was on its way, though nobody here had heard of the receipt before it; nothing goes behind it by that claim."""
+    device = Device()
+    outbox = await waiting(device)
+    tab = await device.context()
+
+    def answer(request: Request) -> Answer:
+        tab.publish(news)
+        return receipt(request)
+
+    device.network.answer = at("d", answer)
+    await outbox.resume()
+    await device.rest()
+    assert device.sent() == list(LANE)
+    assert {device.end(text) for text in LANE} == {("completed", None)}
+    assert [device.record(text)["fence"] for text in LANE] == [1, 1, 1, 1, 2, 2, 2, 2]
+    check_laws(device.store)
+
+
+async def test_what_only_the_app_can_judge_is_not_followed_by_anything_by_itself() -> None:
+    """What `classify` says of an answer is known once it has been asked."""
+    device = Device()
+    outbox = Outbox("test", app_version=1)
+    outbox.route("judged", "POST", "/api/notes", queue="notes", classify=lambda _answer: None)
+    await device.context(outbox)
+    await outbox.pause()
+    for text in LANE:
+        await outbox.enqueue("judged", {"text": text}, id=text)
+    named: list[Next | None] = []
+    send = device.network.send
+
+    async def watched(request: Request, progress: Any, then: Next | None = None) -> Answer:
+        named.append(then)
+        return await send(request, progress, then)
+
+    device.network.send = watched  # type: ignore[method-assign]
+    await go(device, outbox)
+    assert (device.sent(), named) == (list(LANE), [None] * len(LANE))
 
 
 async def test_what_is_cancelled_behind_others_is_not_sent() -> None:
