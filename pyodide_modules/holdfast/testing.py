@@ -120,8 +120,10 @@ class MemoryInbox:
     async def count(self) -> int:
         return len(self.kept)
 
-    async def look(self) -> tuple[str, int]:
-        return self.signed_in_account, len(self.kept)
+    def look(self) -> asyncio.Future[tuple[str, int]]:
+        found: asyncio.Future[tuple[str, int]] = asyncio.Future()
+        found.set_result((self.signed_in_account, len(self.kept)))
+        return found
 
     async def entries(self, limit: int) -> list[InboxEntry]:
         return self.kept[:limit]
