@@ -77,9 +77,12 @@ globalThis.holdfastTransactions ??= (() => {
         const text = next();
         if (text === undefined) tx.abort();
         else make(tx, number, JSON.parse(text));
-      } catch (error) {
-        step(number, "refused", JSON.stringify({ name: error.name, message: error.message }), []);
-        tx.abort();
+      } catch ({ name, message }) {
+        try {
+          step(number, "refused", JSON.stringify({ name, message }), []);
+        } finally {
+          tx.abort();
+        }
       }
     };
 
@@ -93,13 +96,15 @@ globalThis.holdfastTransactions ??= (() => {
       /** Begin a transaction, out of Python's call: below its many frames all of this costs several times as much. */
       run(/** @type {IDBDatabase} */ db, /** @type {number} */ number, /** @type {string} */ stores, /** @type {IDBTransactionDurability | undefined} */ durability, /** @type {string} */ text) {
         queueMicrotask(() => {
+          let tx;
           try {
-            const mode = durability ? "readwrite" : "readonly";
-            begin(db.transaction(JSON.parse(stores), mode, { durability: durability ?? "default" }), number, text);
+            tx = db.transaction(JSON.parse(stores), durability ? "readwrite" : "readonly", { durability: durability ?? "default" });
           } catch ({ name, message }) {
             // The connection is closing, or its database lacks a store: nothing of it was done.
             step(number, "aborted", JSON.stringify({ name, message }), []);
+            return;
           }
+          begin(tx, number, text);
         });
       },
 

@@ -29,7 +29,7 @@ TOGETHER = 100
 class _Waiting:
     transaction: Transaction[Any]
     result: asyncio.Future[Any]
-    """Cancelled if nobody waits any more; the transaction is done whatever happens to who does, as it would be alone."""
+    """Cancelled if nobody waits any more; the transaction may be done all the same, as it may alone."""
 
     def tell(self, result: Any) -> None:
         if not self.result.done():

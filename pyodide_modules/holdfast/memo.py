@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from holdfast.keys import encode, index_key, key_of
 from holdfast.storage import Get, GetAll, KeyRange
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from holdfast.keys import Encoded
-    from holdfast.storage import Delete, ObjectStore, Put, Read, Record
+    from holdfast.storage import Delete, Key, ObjectStore, Put, Read, Record
 
-Place = tuple[str, str]
-"""An object store, and a key as Python writes it: texts, whole numbers and lists of them are written in one way only."""
+Place = tuple[str, Any]
+"""An object store, and a key that can be looked up."""
 
 NOTHING = "null"
 """The JSON text of no record."""
@@ -42,17 +42,17 @@ class Memo:
     def __init__(self, schema: Mapping[str, ObjectStore]) -> None:
         self._schema = schema
         self._records: dict[Place, str] = {}
-        self._firsts: dict[str, dict[tuple[str | None, str, str], _First]] = {}
+        self._firsts: dict[str, dict[tuple[str | None, Any, Any], _First]] = {}
         self._lists: dict[str, list[tuple[Read, str]]] = {}
 
     def recall(self, read: Read) -> str | None:
         """The JSON text of the answer, if it is known."""
         match read:
             case Get(store, KeyRange(lower, upper), index):
-                first = self._firsts.get(store, {}).get((index, repr(lower), repr(upper)))
+                first = self._firsts.get(store, {}).get((index, _lookup(lower), _lookup(upper)))
                 return None if first is None else first.text
             case Get(store, key, None) if not isinstance(key, KeyRange):
-                return self._records.get((store, repr(key)))
+                return self._records.get((store, _lookup(key)))
             case GetAll(store):
                 return next((text for known, text in self._lists.get(store, ()) if known == read), None)
         return None
@@ -67,9 +67,9 @@ class Memo:
                 at = None if record is None else self._place(store, record, index)
                 if record is None or at is not None:
                     first = _First(encode(lower), encode(upper), at, text)
-                    self._firsts.setdefault(store, {})[index, repr(lower), repr(upper)] = first
+                    self._firsts.setdefault(store, {})[index, _lookup(lower), _lookup(upper)] = first
             case Get(store, key, None) if not isinstance(key, KeyRange):
-                self._records[store, repr(key)] = text
+                self._records[store, _lookup(key)] = text
             case GetAll(store):
                 self._lists.setdefault(store, []).append((read, text))
 
@@ -77,7 +77,7 @@ class Memo:
         """A record was written; returns where. Raises TypeError, KeyError: it has no key."""
         store, record = write.store, write.value
         own_key = key_of(record, self._schema[store])
-        place = store, repr(own_key)
+        place = store, _lookup(own_key)
         self._records[place] = text
         self._lists.pop(store, None)
         firsts = self._firsts.get(store)
@@ -103,7 +103,7 @@ class Memo:
         if isinstance(query, KeyRange):
             self._records = {known: text for known, text in self._records.items() if known[0] != store}
         else:
-            self._records[store, repr(query)] = NOTHING
+            self._records[store, _lookup(query)] = NOTHING
 
     def _place(self, store: str, record: Record, index: str | None) -> tuple[Encoded, Encoded] | None:
         """Where a record sorts in an index, or in the store itself; None if the index does not hold it."""
@@ -113,3 +113,8 @@ class Memo:
             return key, key
         found = index_key(record, schema.indexes[index])
         return None if found is None else (encode(found), key)
+
+
+def _lookup(key: Key) -> Any:
+    """What is alike for keys that are one to the database, as 1 and 1.0 are, or a text and a member of a `StrEnum`."""
+    return tuple(map(_lookup, key)) if isinstance(key, list) else key

@@ -7,6 +7,7 @@ Each takes a place, whose `open()` gives a store on one and the same database, e
 import asyncio
 from contextlib import contextmanager
 from dataclasses import replace
+from enum import StrEnum
 
 from holdfast.errors import ActionRefusedError, NewerStorageError, NotUniqueError, Obstacle, StorageClosedError
 from holdfast.storage import (
@@ -124,6 +125,24 @@ async def the_last_write_counts(place):
     assert await place.read(found[-1]) == b"b"
 
 
+class Side(StrEnum):
+    """A text that Python writes in another way."""
+
+    LEFT = "left"
+
+
+async def a_key_is_one_however_it_is_written(place):
+    """A whole number as a float, a text as a member of an enumeration, alone and in a list."""
+    store = place.open(SCHEMA)
+    thing, pair = {"id": 1}, {"left": "left", "right": 1}
+    looks = [Get("things", 1.0), Get("pairs", [Side.LEFT, 1.0]), GetEach("pairs", ([Side.LEFT, 1],))]
+    found = await store.run(do(*looks, Put("things", thing), Put("pairs", pair), *looks))
+    assert found == [None, None, [None], None, None, thing, pair, [pair]]
+    found = await store.run(do(Put("pairs", {"left": Side.LEFT, "right": 1.0, "n": 2}), Get("pairs", ["left", 1])))
+    assert found[-1] == pair | {"n": 2}
+    assert await one(store, GetAll("pairs")) == [pair | {"n": 2}]
+
+
 async def nothing_is_stored_if_the_steps_raise(place):
     """All of it or none, and the error comes out as it is."""
 
@@ -202,7 +221,7 @@ def append(id_):
     first = (yield FIRST_OF_ALL) or {"id": id_}
     if last["number"] == FULL:
         raise OverflowError
-    yield Put("things", {"id": id_})
+    yield Put("things", {"id": id_, "own": last["number"]})
     yield Put("pairs", last | {"number": last["number"] + 1})
     return last["number"], first["id"]
 
@@ -632,6 +651,7 @@ PROMISES = [
     what_is_not_there_is_none,
     many_keys_are_read_as_each_alone,
     the_last_write_counts,
+    a_key_is_one_however_it_is_written,
     nothing_is_stored_if_the_steps_raise,
     nothing_is_stored_if_the_steps_raise_at_once,
     transactions_do_not_interleave,

@@ -193,15 +193,18 @@ class _Driver:
             self.finished.set_result(self._result)
 
     def refuse(self, error: dict[str, Any]) -> None:
-        self.failure = self._error(error)
+        self.failure = self._failed(error_of(error.get("name"), error.get("message"), self._name))
 
     def abort(self, error: dict[str, Any]) -> None:
-        if not self.finished.done():
-            self.finished.set_exception(self.failure or self._error(error))
+        if self.failure is None:
+            self.refuse(error)
+        if not self.finished.done() and self.failure is not None:
+            self.finished.set_exception(self.failure)
             self.finished.exception()  # heard: nobody may wait for it any more
 
-    def _error(self, error: dict[str, Any]) -> StorageError:
-        return error_of(error.get("name"), error.get("message"), self._name)
+    def _failed(self, error: BaseException) -> BaseException:
+        """Why it fails. On a guess nothing is decided: without it there might be no such error."""
+        return _MisguessedError() if self._guesses else error
 
     def _go_on(self, value: Any) -> str | None:
         """Until the next read that only the database can answer; writes need no answer, IndexedDB keeps their order."""
@@ -232,8 +235,7 @@ class _Driver:
             self._result = end.value
             return self._end()
         except BaseException as error:  # noqa: BLE001  (whatever it is, half of a transaction must not be committed)
-            # On a guess nothing is decided.
-            self.failure = _MisguessedError() if self._guesses else error
+            self.failure = self._failed(error)
             return None
 
     def _end(self) -> str | None:

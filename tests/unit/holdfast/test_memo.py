@@ -1,6 +1,7 @@
 """What a transaction remembers of its own reads and writes is what the database would say."""
 
 import json
+from enum import StrEnum
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -93,6 +94,19 @@ async def test_a_record_is_read_once():
         read,
         Get("things", 2),
     ]
+
+
+class Side(StrEnum):
+    """A text that Python writes in another way."""
+
+    LEFT = "left"
+
+
+async def test_a_key_is_known_however_it_is_written():
+    """Above all, what was read of it is not remembered once it was written."""
+    pair = Put("pairs", {"left": "left", "right": 1})
+    looks = [Get("pairs", [Side.LEFT, 1]), Get("pairs", ["left", 1.0]), Get("things", 1.0)]
+    assert await remembered(*looks, pair, Put("things", {"id": 1}), *looks) == [looks[1], *looks]
 
 
 async def test_the_first_of_a_range_stays_known_while_writes_say_who_it_is():
