@@ -580,6 +580,8 @@ class Outbox(Registry):
     async def pause(self, *, queue: str | None = None, type_: str | None = None) -> None:
         """Stop sending jobs of a type, of a queue, or all, in every context, until `resume`. Capture goes on."""
         await self.ports.store.run(pause(self._pause_name(queue, type_), self.ports.clock.now()))
+        for name in self._processors:
+            self._nudge_queue(name)
         self.publish({"kind": "change", "ids": []})
 
     async def resume(self, *, queue: str | None = None, type_: str | None = None) -> None:

@@ -146,8 +146,13 @@ async def test_what_waited_too_long_behind_others_is_claimed_anew() -> None:
 
 
 async def test_a_pause_beside_it_stops_it_after_the_request_that_runs() -> None:
-    """So does a sign-out, and anything that changes in the queue."""
-    for stop in (lambda tab: tab.pause(), lambda tab: tab.sign_in("bob")):
+    """So does a sign-out, and anything that changes in the queue; in the context that sends as in another."""
+    for stop in (
+        lambda tab, _: tab.pause(),
+        lambda _, own: own.pause(),
+        lambda tab, _: tab.sign_in("bob"),
+        lambda _, own: own.sign_in("bob"),
+    ):
         device = Device()
         outbox = await waiting(device)
         tab = await device.context()
@@ -156,7 +161,7 @@ async def test_a_pause_beside_it_stops_it_after_the_request_that_runs() -> None:
         await outbox.resume()
         await device.rest()
         assert (device.sent(), under_way(device)) == (list("abc"), "cdefgh")
-        await stop(tab)
+        await stop(tab, outbox)
         await device.rest()
         silence.answer()
         await device.rest()
