@@ -70,7 +70,7 @@ from holdfast.transactions.redrive import cancel, edit, retry, visit
 from holdfast.transactions.tidy import Retention
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 
     from holdfast.inbox import Waiting
     from holdfast.ports import Attachment, Event, Millis, Ports
@@ -150,6 +150,8 @@ class Outbox(Registry):
         """How often it was told who is signed in."""
         self._looked: str | None = None
         """Who was signed in when an enqueue last looked."""
+        self._looking = 0
+        """Enqueues that wait for their look: while there are such, later ones wait for theirs too, or would overtake them."""
         self._intake = Intake(self)
         self._news: dict[bool, list[str]] = {}
         """What was taken in this turn of the event loop, by whether it is kept back: told of together, when it ends."""
@@ -253,19 +255,14 @@ class Outbox(Registry):
         options = {"lane": lane, "priority": priority, "delay_ms": delay_ms, "ttl_ms": ttl_ms}
         draft_of = partial(self.draft, type_, payload, attachments, id=accepted.id, key=accepted.key, options=options)
         is_new, likely = id is None, self._looked
-        if likely is not None:
+        if likely is not None and not self._looking:
             # Stored only if what is found is as it was. Whatever goes wrong on this guess, below it is done without one.
             with suppress(HoldfastError, MistakenError):
                 return await self._store(
                     draft_of(account=likely), is_new=is_new, provided=(Proviso(looking, (likely, 0)),)
                 )
             is_new = False
-        account, count = await looking
-        self._looked = account
-        left: list[Waiting] = []
-        # An inbox that cannot be read must not cost a write; sending waits for it.
-        with suppress(StorageError):
-            left = await self._intake.run() if count else []
+        account, left = await self._look(looking)
         draft = draft_of(account=account)
         if any(before.lane == lane_of(draft) for before in left):
             # Its lane waits for room with one that came before it: it joins it there.
@@ -284,6 +281,19 @@ class Outbox(Registry):
             await self._append(type_, payload, attachments, accepted, account=account, options=options)
             self._told(accepted.id)
             return accepted
+
+    async def _look(self, looking: Awaitable[tuple[str, int]]) -> tuple[str, list[Waiting]]:
+        """Who is signed in, and what is left in the inbox after it was taken in."""
+        self._looking += 1
+        try:
+            account, count = await looking
+            self._looked = account
+            # An inbox that cannot be read must not cost a write; sending waits for it.
+            with suppress(StorageError):
+                return account, await self._intake.run() if count else []
+            return account, []
+        finally:
+            self._looking -= 1
 
     async def _store(self, draft: Draft, *, is_new: bool, provided: tuple[Proviso, ...] = ()) -> Accepted:
         """Take a job into its queue; `is_new` says that its id was made a moment ago."""

@@ -4,12 +4,14 @@ Each takes a place as in `store_promises.py`, whose `open()` gives a store on on
 place with another one.
 """
 
+import asyncio
+
 from holdfast.errors import ActionRefusedError, InvalidOptionError, NewerStorageError
 from holdfast.gates import pause_name
 from holdfast.job import File
 from holdfast.schema import MIGRATIONS
 from holdfast.storage import Delete, Get, GetAll, Put, transaction
-from holdfast.testing import Laboratory, answer_with, receipt
+from holdfast.testing import Laboratory, MemoryInbox, answer_with, receipt
 from holdfast.transactions.claim import Claimant, begin
 from holdfast.transactions.tidy import Retention
 from tests.contract.store_promises import raises
@@ -91,6 +93,40 @@ async def jobs_are_sent_in_order_and_counted(place):
     stats = await outbox.stats()
     assert (stats["states"]["completed"], stats["states"]["pending"], stats["unsent"]) == (3, 0, 0)
     assert [row["state"] for row in await outbox.jobs()] == ["completed"] * 3
+
+
+class SlowInbox(MemoryInbox):
+    """An inbox that is looked at until it is told to answer."""
+
+    def __init__(self):
+        super().__init__()
+        self.looks = []
+
+    def look(self):
+        self.looks.append(asyncio.Future())
+        return self.looks[-1]
+
+
+async def a_write_does_not_overtake_one_that_still_looks_who_is_signed_in(place):
+    """Once one knows that, later ones take it for granted; they would be stored first."""
+    bench = Bench(place)
+    bench.lab.inbox = inbox = SlowInbox()
+    outbox = await bench.outbox()
+    writes = []
+
+    async def begin_to_write(text):
+        writes.append(asyncio.ensure_future(outbox.enqueue("note", {"text": text}, id=text)))
+        await asyncio.sleep(0)
+
+    await begin_to_write("a")
+    await begin_to_write("b")
+    inbox.looks[0].set_result(("", 0))
+    await writes[0]
+    await begin_to_write("c")
+    for look in inbox.looks[1:]:
+        look.set_result(("", 0))
+    await asyncio.gather(*writes)
+    assert [(await bench.record(text))["place"] for text in "abc"] == [1, 2, 3]
 
 
 async def a_retry_waits_and_holds_its_own_lane_only(place):
@@ -401,6 +437,7 @@ async def a_submission_that_cannot_be_read_is_set_aside(place):
 
 ENGINE_PROMISES = [
     jobs_are_sent_in_order_and_counted,
+    a_write_does_not_overtake_one_that_still_looks_who_is_signed_in,
     a_retry_waits_and_holds_its_own_lane_only,
     an_overview_of_many_jobs_leaves_out_nothing_that_matters,
     what_a_dead_context_was_sending_is_sent_again,

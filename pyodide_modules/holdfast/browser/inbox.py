@@ -41,9 +41,9 @@ class BrowserInbox:
         return found
 
     def _begin_look(self, waiting: list[_Look]) -> None:
-        self._looking, self._look_next = waiting, []
         if waiting:
             js.holdfastInbox.look(self._told)
+        self._looking, self._look_next = waiting, []
 
     def _looked(self, text: str) -> None:
         """What JavaScript has found, or why it could not look."""
@@ -56,7 +56,7 @@ class BrowserInbox:
                 account, count = found
                 one.set_result((account, count))
             else:
-                one.set_exception(_error(found["name"], found["message"]))
+                one.set_exception(_error(found.get("name"), found.get("message")))
                 one.exception()  # heard: who looked may have no use for it by now
 
     async def entries(self, limit: int) -> list[InboxEntry]:
@@ -98,7 +98,7 @@ async def _stored(promise: Awaitable[Any]) -> Any:
         raise _error(error.name, error.message) from error
 
 
-def _error(name: str, message: str) -> StorageError:
+def _error(name: str | None, message: str | None) -> StorageError:
     if name == "StorageFullError":
         return StorageFullError()
     return StorageClosedError(f"The inbox could not be read or written: {message}")
