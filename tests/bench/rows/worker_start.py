@@ -36,6 +36,7 @@ def worker_start(workshop: Workshop) -> list[Line]:
 
 
 def _with_one_job(workshop: Workshop) -> float:
+    workshop.stop_workers()  # one with Python in it would hear of the job, and send it before it is stopped
     workshop.quietly(ENQUEUE, [workshop.build, INSPECTION])
     taken = _to_first_write(workshop, "/", "holdfast")
     workshop.wait_for(
