@@ -7,7 +7,7 @@ atomic step, in the order in which it came, and hears of its own result or error
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from holdfast.storage import Transaction
@@ -103,4 +103,4 @@ def _together(transactions: list[Transaction[Any]]) -> Transaction[list[Any]]:
     name = " and ".join({one.name: None for one in transactions})
     ahead = tuple(read for one in transactions for read in one.ahead)
     provided = tuple(proviso for one in transactions for proviso in one.provided)
-    return Transaction(name, first.stores, first.durability, steps, ahead, provided)
+    return replace(first, name=name, start=steps, ahead=ahead, provided=provided)

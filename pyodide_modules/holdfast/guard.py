@@ -7,7 +7,7 @@ stops the others.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from holdfast.errors import NewerStorageError
 from holdfast.soundness import damage_of, is_body, is_newer
@@ -16,7 +16,7 @@ from holdfast.upkeep import is_gate, is_lease, is_queue
 
 if TYPE_CHECKING:
     from holdfast.ports import Clock, Millis, Store
-    from holdfast.storage import Record, Steps, Transaction
+    from holdfast.storage import Record, Transaction
 
 T = TypeVar("T")
 
@@ -51,7 +51,7 @@ class GuardedStore:
         """
         if STORES.isdisjoint(transaction.stores):
             return await self._store.run(transaction)
-        checked = replace(transaction, start=lambda: self._check(transaction))
+        checked = replace(transaction, vet=self._vet)
         while True:
             try:
                 return await self._store.run(checked)
@@ -61,20 +61,9 @@ class GuardedStore:
     def close(self) -> None:
         self._store.close()
 
-    def _check(self, transaction: Transaction[T]) -> Steps[T]:
-        steps = transaction.start()
-        result: Any = None
-        while True:
-            try:
-                request = steps.send(result)
-            except StopIteration as end:
-                value: T = end.value
-                return value
-            result = yield request
-            if not isinstance(result, int):
-                for record in result if isinstance(result, list) else (result,):
-                    if record is not None and not self._is_sound(request.store, record):
-                        raise DamagedRecordError(request.store, record)
+    def _vet(self, store: str, record: Record) -> None:
+        if not self._is_sound(store, record):
+            raise DamagedRecordError(store, record)
 
     def _is_sound(self, store: str, record: Record) -> bool:
         match store:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from holdfast.storage import Record
 
 PRIORITIES = range(10)
+LAST_RANK = max(PRIORITIES)
 DEFAULT_PRIORITY = 5
 
 PUBLIC_FIELDS = (
@@ -91,7 +92,7 @@ def new_job(
         "lane": lane,
         "lane_key": lane_key(id, lane, priority, delayed=delay_ms > 0),
         "priority": priority,
-        "rank": max(PRIORITIES) - priority,
+        "rank": LAST_RANK - priority,
         "account": account,
         "state": State.PENDING,
         "reason": None,

@@ -43,6 +43,7 @@ class MemoryStore:
                 self.requests += 1
                 transaction.check(request)
                 result = self._serve(request, undo)
+                transaction.accept(request, result)
         except StopIteration as end:
             value: T = end.value
             return value

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 from uuid import NAMESPACE_OID, uuid5
 
-from holdfast.job import DEFAULT_PRIORITY, PRIORITIES, lane_key
+from holdfast.job import DEFAULT_PRIORITY, LAST_RANK, PRIORITIES, lane_key
 from holdfast.lifecycle import REASONS_OF, STATES, Reason, State
 
 if TYPE_CHECKING:
@@ -32,33 +33,39 @@ FIELDS: dict[str, frozenset[type]] = {
 SPARSE = ("place", "ready_at", "lease_until", "expire_by", "sign_ins", "warned_at")
 """Whole numbers that a record has at times."""
 NEEDED = {State.PENDING: ("place",), State.PROCESSING: ("place", "lease_until", "sign_ins")}
-ABSENT = object()
-"""Of no type that a field may have."""
 IDENTITY = frozenset({"id", "key", "type", "account", "payload_version", "body"})
 """What says which write it is, to whom and whose: without all of it nothing can be sent again."""
 
 
 def damage_of(record: Record) -> list[str]:
     """The fields that a stored job should have and has not, or has with what cannot be there. Usually none."""
-    get = record.get
-    # `_is_one` of each, without thirty calls for every job that is read.
-    damaged = [
-        name
-        for name, kinds in FIELDS.items()
-        if (kind := type(value := get(name, ABSENT))) not in kinds or (kind is int and value < 0)
-    ]
-    damaged += [name for name in SPARSE if name in record and not _is_one(record[name], {int})]
-    if record.get("state") not in STATES:
+    wrong, numbers = _by_type(tuple(record), tuple(map(type, record.values())))
+    damaged = list(wrong)
+    if min(map(record.__getitem__, numbers), default=0) < 0:
+        damaged += [name for name in numbers if record[name] < 0]
+    if "state" in damaged or record["state"] not in STATES:
         return [*damaged, *({"state"} - set(damaged))]
-    state, priority = State(record["state"]), record.get("priority", DEFAULT_PRIORITY)
+    state, priority = record["state"], record.get("priority", DEFAULT_PRIORITY)
     more = [name for name in NEEDED.get(state, ()) if name not in record]
     if "reason" not in damaged and record["reason"] not in REASONS_OF[state]:
         more.append("reason")
     if "priority" not in damaged and priority not in PRIORITIES:
         more.append("priority")
-    elif "priority" not in damaged and record.get("rank") != max(PRIORITIES) - priority:
+    elif "priority" not in damaged and record.get("rank") != LAST_RANK - priority:
         more.append("rank")
     return damaged + [name for name in more if name not in damaged]
+
+
+@lru_cache(maxsize=100)
+def _by_type(names: tuple[str, ...], kinds: tuple[type, ...]) -> tuple[list[str], list[str]]:
+    """Of records with these fields of these types, which is nearly always known: the fields that are wrong or not there,
+    and those that are a whole number, of which none is ever below zero.
+    """
+    given = dict(zip(names, kinds, strict=True))
+    # By `type`: a truth value is no number.
+    wrong = [name for name, expected in FIELDS.items() if given.get(name) not in expected]
+    wrong += [name for name in SPARSE if given.get(name, int) is not int]
+    return wrong, [name for name in (*FIELDS, *SPARSE) if given.get(name) is int and name not in wrong]
 
 
 def is_newer(record: Record, app_version: int) -> bool:
@@ -81,7 +88,7 @@ def saved_record(record: Record, damaged: list[str], now: Millis) -> Record:
     """A job that can be read, from what is sound of one that cannot: failed as undecodable, unless it was over already."""
     sound = {name: record[name] for name in (*FIELDS, *SPARSE) if name in record and name not in damaged}
     saved = _defaults(record, now) | sound
-    saved |= {"rank": max(PRIORITIES) - saved["priority"], "updated_at": now, "holder": ""}
+    saved |= {"rank": LAST_RANK - saved["priority"], "updated_at": now, "holder": ""}
     if "lane_key" in damaged:  # the lane it was most likely in, so that it goes on
         saved["lane_key"] = lane_key(saved["id"], saved["lane"], saved["priority"], delayed=False)
     for name in ("ready_at", "lease_until", "expire_by"):
@@ -106,11 +113,6 @@ def saved_body(body: Record) -> Record:
     return {"id": body["id"], "payload": body.get("payload"), "attachments": []}
 
 
-def _is_one(value: Any, kinds: frozenset[type] | set[type]) -> bool:
-    # By `type`: a truth value is no number. No number of a record is ever below zero.
-    return type(value) in kinds and (type(value) is not int or value >= 0)
-
-
 def _defaults(record: Record, now: Millis) -> Record:
     id_ = f"damaged {record['id']!r}"
     return {
@@ -121,7 +123,7 @@ def _defaults(record: Record, now: Millis) -> Record:
         "lane": None,
         "lane_key": "",
         "priority": DEFAULT_PRIORITY,
-        "rank": max(PRIORITIES) - DEFAULT_PRIORITY,
+        "rank": LAST_RANK - DEFAULT_PRIORITY,
         "account": "",
         "state": State.FAILED,
         "reason": Reason.UNDECODABLE,

@@ -119,6 +119,10 @@ class Proviso:
             raise MistakenError
 
 
+def _believe(_store: str, _record: Record) -> None:
+    """Any record will do."""
+
+
 @dataclass(frozen=True, slots=True)
 class Transaction(Generic[T_co]):
     """Steps that can be started, and started again if the connection was lost before they began."""
@@ -131,6 +135,8 @@ class Transaction(Generic[T_co]):
     ahead: tuple[Read, ...] = ()
     """Reads that it begins with, in whatever order: where each is a journey of its own, a store makes them in one."""
     provided: tuple[Proviso, ...] = ()
+    vet: Callable[[str, Record], None] = _believe
+    """Each record that it gets from the database goes through this, with its object store; what this raises undoes it all."""
 
     async def surely(self) -> None:
         """Wait until all that it takes for granted is known. Raises MistakenError: not all of it is so."""
@@ -149,6 +155,14 @@ class Transaction(Generic[T_co]):
             raise KeyError(f"{self.name} did not name the store {request.store!r}")
         if self.durability is None and isinstance(request, WRITES):
             raise TypeError(f"{self.name} only reads; it cannot write to {request.store!r}")
+
+    def accept(self, request: Request, result: Any) -> None:
+        """Let through what the database has answered. Raises what `vet` raises."""
+        if isinstance(request, Count):
+            return
+        for record in result if isinstance(request, GetAll | GetEach) else (result,):
+            if record is not None:
+                self.vet(request.store, record)
 
 
 def at_first(first: Transaction[T], again: Transaction[T]) -> Transaction[T]:

@@ -19,12 +19,12 @@ from pyodide.ffi import create_proxy, to_js
 
 from holdfast.errors import NewerStorageError, NotUniqueError, StorageClosedError, StorageError, StorageFullError
 from holdfast.memo import NOTHING, Memo
-from holdfast.storage import Count, Delete, Get, GetAll, GetEach, KeyRange, MistakenError, ObjectStore, Put
+from holdfast.storage import Count, Delete, Get, GetAll, GetEach, KeyRange, ObjectStore, Put, Transaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from holdfast.storage import Key, Proviso, Read, Request, Steps, Transaction
+    from holdfast.storage import Key, Read, Steps
 
 T = TypeVar("T")
 
@@ -60,9 +60,8 @@ class Stepper:
         return await self._drive(db, transaction, {})
 
     async def _drive(self, db: Any, transaction: Transaction[T], likely: dict[str, str]) -> T:
-        driver = _Driver(self._schema, transaction.start(), transaction.check, transaction.name)
-        driver.provide(transaction.provided, transaction.stores[0])
-        text = driver.begin(transaction.ahead, likely)
+        driver = _Driver(self._schema, transaction)
+        text = driver.begin(likely)
         if text is None and driver.failure is not None:
             raise driver.failure
         number = next(self._numbers)
@@ -75,10 +74,10 @@ class Stepper:
 
     def upgrade(self, tx: Any, steps: Steps[None]) -> Callable[[], BaseException | None]:
         """Drive steps in a transaction that is there already; returns what tells later why they failed."""
-        driver = _Driver(self._schema, steps, _allow, "upgrade")
+        driver = _Driver(self._schema, Transaction("upgrade", tuple(self._schema), "strict", lambda: steps))
         number = next(self._numbers)
         self._driven[number] = driver
-        self._javascript.upgrade(tx, number, driver.begin((), {}))
+        self._javascript.upgrade(tx, number, driver.begin({}))
         return lambda: driver.failure
 
     def _step(self, number: int, event: str, text: str, handles: Any) -> str | None:
@@ -105,22 +104,17 @@ class _MisguessedError(Exception):
 class _Driver:
     """Steps the generator of one transaction."""
 
-    def __init__(
-        self, schema: dict[str, ObjectStore], steps: Steps[Any], check: Callable[[Request], None], name: str
-    ) -> None:
-        self.finished: asyncio.Future[Any] = (
-            asyncio.Future()
-        )  # not Pyodide's own, which has a callback of its own to be called
+    def __init__(self, schema: dict[str, ObjectStore], transaction: Transaction[Any]) -> None:
+        # Not Pyodide's own kind of future, which has a callback of its own to be called.
+        self.finished: asyncio.Future[Any] = asyncio.Future()
         """The end, if somebody still waits for it: the transaction goes on whatever happens to who does."""
         self.failure: BaseException | None = None
         self._schema = schema
-        self._steps = steps
-        self._check = check
-        self._name = name
-        self._provided: tuple[Proviso, ...] = ()
-        self._store = ""
-        """One that it may read."""
+        self._transaction = transaction
+        self._steps: Steps[Any] = transaction.start()
         self._memo = Memo(schema)
+        self._unseen: list[Read] = []
+        """Whose answers are known, but not yet to the steps: what is to be said of a record is said when it is asked for."""
         self._result: Any = None
         self._journeys = 0
         """Made since the steps have ended."""
@@ -139,49 +133,26 @@ class _Driver:
         self._handles: list[Any] = []
         """What it puts that is no JSON."""
 
-    def provide(self, provided: tuple[Proviso, ...], store: str) -> None:
-        """It is committed only if this is so; until that is known, something of this store is read."""
-        self._provided, self._store = provided, store
-
-    def begin(self, ahead: tuple[Read, ...], likely: dict[str, str]) -> str | None:
+    def begin(self, likely: dict[str, str]) -> str | None:
         """The first message; None if the steps raise before they ask for anything."""
-        if not ahead:
-            return self._go_on(None)
-        self._ahead = {_read(read, self._schema): read for read in ahead}
-        if not self._ahead.keys() <= likely.keys():
-            return self._ask_for(self._ahead)
-        for request, read in self._ahead.items():
-            self._add(request)
-            self._memo.learn(read, likely[request])
-            self._guesses.append(likely[request])
-        return self._go_on(None)
+        try:
+            return self._begin(likely)
+        except BaseException as error:  # noqa: BLE001  (whatever it is, half of a transaction must not be committed)
+            self._give_up(error)
+            return None
+
+    def take(self, answers: list[str], handles: Any) -> str | None:
+        """The answers to what was asked; returns the next message, None to give the transaction up."""
+        try:
+            return self._take(answers, handles)
+        except BaseException as error:  # noqa: BLE001  (as above)
+            self._give_up(error)
+            return None
 
     def left(self) -> dict[str, str]:
         """What the reads that it began with would find now, where it knows, by the requests for it."""
-        found = {request: self._memo.recall(read) for request, read in self._ahead.items()}
+        found = {text: self._memo.recall(read) for text, read in self._ahead.items() if read not in self._unseen}
         return {request: text for request, text in found.items() if text is not None}
-
-    def take(self, answers: list[str], handles: Any) -> str | None:
-        """The answers to what was asked; returns the next message, None if the steps have raised."""
-        if self._guesses:
-            guesses, self._guesses = self._guesses, []
-            found, answers = answers[: len(guesses)], answers[len(guesses) :]
-            if not all(map(_are_alike, guesses, found)):
-                self.failure = _MisguessedError()
-                return None
-            if not answers:
-                return self._end()
-        asked, self._asked = self._asked, []
-        for read, text in zip(asked, answers, strict=True):
-            self._memo.learn(read, text)
-        if self._journeys:
-            return self._end()
-        if not self._begun:
-            return self._go_on(None)
-        each, self._each = self._each, []
-        if each:
-            return self._go_on([self._recalled(read) for read in each])
-        return self._go_on(_value(self._schema, asked[-1], answers[-1], handles))
 
     def kept(self) -> list[Any]:
         """The handles of the message just given."""
@@ -193,7 +164,7 @@ class _Driver:
             self.finished.set_result(self._result)
 
     def refuse(self, error: dict[str, Any]) -> None:
-        self.failure = self._failed(error_of(error.get("name"), error.get("message"), self._name))
+        self._give_up(error_of(error.get("name"), error.get("message"), self._transaction.name))
 
     def abort(self, error: dict[str, Any]) -> None:
         if self.failure is None:
@@ -202,17 +173,53 @@ class _Driver:
             self.finished.set_exception(self.failure)
             self.finished.exception()  # heard: nobody may wait for it any more
 
-    def _failed(self, error: BaseException) -> BaseException:
-        """Why it fails. On a guess nothing is decided: without it there might be no such error."""
-        return _MisguessedError() if self._guesses else error
+    def _give_up(self, error: BaseException) -> None:
+        """On a guess nothing is decided: without it there might be no such error."""
+        self.failure = _MisguessedError() if self._guesses else error
 
-    def _go_on(self, value: Any) -> str | None:
+    def _begin(self, likely: dict[str, str]) -> str:
+        if not self._transaction.ahead:
+            return self._go_on(None)
+        self._ahead = {_read(read, self._schema): read for read in self._transaction.ahead}
+        if not self._ahead.keys() <= likely.keys():
+            return self._ask_for(self._ahead)
+        for request, read in self._ahead.items():
+            self._add(request)
+            self._memo.learn(read, likely[request])
+            self._guesses.append(likely[request])
+        return self._go_on(None)
+
+    def _take(self, answers: list[str], handles: Any) -> str:
+        if self._guesses:
+            guesses, self._guesses = self._guesses, []
+            found, answers = answers[: len(guesses)], answers[len(guesses) :]
+            if not all(map(_are_alike, guesses, found)):
+                raise _MisguessedError
+            if not answers:
+                return self._end()
+        asked, self._asked = self._asked, []
+        for read, text in zip(asked, answers, strict=True):
+            self._memo.learn(read, text)
+        if self._journeys:
+            return self._end()
+        if not self._begun:
+            self._unseen = asked
+            return self._go_on(None)
+        each, self._each = self._each, []
+        if each:
+            self._unseen += asked
+            return self._go_on([self._recalled(read) for read in each])
+        value = _value(self._schema, asked[-1], answers[-1], handles)
+        self._transaction.accept(asked[-1], value)
+        return self._go_on(value)
+
+    def _go_on(self, value: Any) -> str:
         """Until the next read that only the database can answer; writes need no answer, IndexedDB keeps their order."""
         self._begun = True
         try:
             while True:
                 request = self._steps.send(value)
-                self._check(request)
+                self._transaction.check(request)
                 value = None
                 if isinstance(request, Put):
                     self._put(request)
@@ -226,35 +233,32 @@ class _Driver:
                         self._each = each
                         return self._ask(*unknown)
                     value = [self._recalled(read) for read in each]
+                elif self._memo.recall(request) is None:
+                    return self._ask(request)
                 else:
-                    text = self._memo.recall(request)
-                    if text is None:
-                        return self._ask(request)
-                    value = json.loads(text)
+                    value = self._recalled(request)
         except StopIteration as end:
             self._result = end.value
             return self._end()
-        except BaseException as error:  # noqa: BLE001  (whatever it is, half of a transaction must not be committed)
-            self.failure = self._failed(error)
-            return None
 
-    def _end(self) -> str | None:
+    def _end(self) -> str:
         """The last message; until the provisos are known, one that keeps the transaction open, so that it can be given up."""
         if self._guesses:
             return self._written()  # there is an answer to come
-        if self._journeys < JOURNEYS and not all(proviso.is_known for proviso in self._provided):
+        provided = self._transaction.provided
+        if self._journeys < JOURNEYS and not all(proviso.is_known for proviso in provided):
             self._journeys += 1
-            return self._ask(Get(self._store, ""))
-        try:
-            for proviso in self._provided:
-                proviso.check()
-        except MistakenError as error:
-            self.failure = error
-            return None
+            return self._ask(Get(self._transaction.stores[0], ""))
+        for proviso in provided:
+            proviso.check()
         return self._written()
 
     def _recalled(self, read: Read) -> Any:
-        return json.loads(self._memo.recall(read) or NOTHING)
+        value = json.loads(self._memo.recall(read) or NOTHING)
+        if read in self._unseen:
+            self._unseen.remove(read)
+            self._transaction.accept(read, value)
+        return value
 
     def _put(self, request: Put) -> None:
         if request.key is not None:
@@ -292,10 +296,6 @@ class _Driver:
 
 def _are_alike(one: str, other: str) -> bool:
     return one == other or json.loads(one) == json.loads(other)
-
-
-def _allow(_request: Request) -> None:
-    """An upgrade may touch everything."""
 
 
 def error_of(name: str | None, message: str | None, what: str) -> StorageError:
