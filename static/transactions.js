@@ -47,6 +47,7 @@ globalThis.holdfastTransactions ??= (() => {
    * @param {(number: number) => any[]} kept the values that are no JSON of the message just given, one for each `keep`
    */
   const driven = (step, kept) => {
+    /** Make these requests; returns whether there are more of them already. */
     const make = (/** @type {IDBTransaction} */ tx, /** @type {number} */ number, /** @type {Request[]} */ requests) => {
       /** @type {string[]} */
       const answers = [];
@@ -56,6 +57,7 @@ globalThis.holdfastTransactions ??= (() => {
       const given = requests.some(([verb]) => verb === "keep") ? kept(number) : [];
       let waiting = 0;
       for (const [verb, name, keys, index, limit, opaque] of requests) {
+        if (verb === "more") return true;
         const store = tx.objectStore(name);
         if (verb in WRITES) {
           WRITES[/** @type {keyof typeof WRITES} */ (verb)](store, keys, verb === "keep" && given.shift());
@@ -69,14 +71,16 @@ globalThis.holdfastTransactions ??= (() => {
           if (--waiting === 0) go(tx, number, () => step(number, "answers", answers.join("\n"), handles));
         });
       }
+      return false;
     };
 
     /** The next requests, by Python; whatever goes wrong, half of a transaction must not be committed. */
     const go = (/** @type {IDBTransaction} */ tx, /** @type {number} */ number, /** @type {() => string | undefined} */ next) => {
       try {
-        const text = next();
-        if (text === undefined) tx.abort();
-        else make(tx, number, JSON.parse(text));
+        for (let text = next(); ; text = step(number, "more", "", [])) {
+          if (text === undefined) return tx.abort();
+          if (!make(tx, number, JSON.parse(text))) return;
+        }
       } catch ({ name, message }) {
         try {
           step(number, "refused", JSON.stringify({ name, message }), []);

@@ -118,6 +118,10 @@ async def the_last_write_counts(place):
         do(Put("pairs", pair), Put("pairs", other), Delete("pairs", [1, 1]), Put("pairs", other | {"n": 4}))
     )
     assert await one(store, GetAll("pairs")) == [other | {"n": 4}]
+    many = [Put("things", {"id": number}) for number in range(250)]
+    first, last, gone = Put("pairs", pair | {"n": 5}), Put("pairs", pair | {"n": 6}), Delete("pairs", [1, 2])
+    await store.run(do(first, *many, gone, last, *many))
+    assert await one(store, GetAll("pairs")) == [pair | {"n": 6}]
     again = Put("blobs", place.handle(b"b"), 1)
     await store.run(do(Put("blobs", place.handle(b"a"), 1), Delete("blobs", 1), again))
     assert await place.read(await one(store, Get("blobs", 1))) == b"b"

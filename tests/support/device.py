@@ -14,8 +14,11 @@ from holdfast.lifecycle import REASONS_OF, State
 from holdfast.memory import MemoryStore
 from holdfast.ports import Answer, InboxEntry, Request
 from holdfast.testing import Laboratory, receipt
+from holdfast.transactions.claim import Claimant
 from holdfast.transactions.tidy import Retention
 
+WHO = Claimant("h", "lock", "", "notes", {"note": "", "memo": ""}, app_version=1, lease_ms=60_000, granted=True)
+"""Claims jobs of `notes` for nobody."""
 STEADY = Backoff(base_ms=1_000, jitter="none")
 
 

@@ -30,6 +30,10 @@ T = TypeVar("T")
 
 as_text = json.JSONEncoder(separators=(",", ":")).encode
 """JSON as JavaScript writes it."""
+PIECE = 100
+"""Writes that go to the database while the steps make more of them."""
+MORE = '["more"]'
+"""The last request of a piece."""
 JOURNEYS = 50
 """How often a transaction whose steps have ended reads what nobody needs, to be kept open until its provisos are known."""
 
@@ -85,6 +89,8 @@ class Stepper:
         match event:
             case "answers":
                 return self._driven[number].take(text.split("\n"), handles)
+            case "more":
+                return self._driven[number].make_more()
             case "refused":
                 self._driven[number].refuse(json.loads(text))
             case "completed":
@@ -145,6 +151,14 @@ class _Driver:
         """The answers to what was asked; returns the next message, None to give the transaction up."""
         try:
             return self._take(answers, handles)
+        except BaseException as error:  # noqa: BLE001  (as above)
+            self._give_up(error)
+            return None
+
+    def make_more(self) -> str | None:
+        """What comes after a message that was a piece of what the steps have to write."""
+        try:
+            return self._go_on(None)
         except BaseException as error:  # noqa: BLE001  (as above)
             self._give_up(error)
             return None
@@ -223,6 +237,9 @@ class _Driver:
                 value = None
                 if isinstance(request, Put):
                     self._put(request)
+                    if len(self._message) >= PIECE and not self._guesses:
+                        self._add(MORE)
+                        return self._written()
                 elif isinstance(request, Delete):
                     self._memo.delete(request)
                     self._add(as_text(["delete", request.store, _query(request.query)]))

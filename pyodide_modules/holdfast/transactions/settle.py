@@ -13,6 +13,7 @@ from holdfast.transactions.claim import STORES, Claim, Claimant, claim, claim_be
 from holdfast.transactions.lane import promote
 from holdfast.transactions.leaving import forget
 from holdfast.transactions.moving import move, read_queue
+from holdfast.transactions.tidy import all_leases
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,7 +38,7 @@ class Attempt:
 
 
 @transaction(*STORES, durability="relaxed")
-def settle(attempts: Sequence[Attempt], now: Millis) -> Steps[list[Record]]:
+def settle(attempts: Sequence[Attempt], who: Claimant, now: Millis) -> Steps[list[Record]]:
     """Settle what one request came to, for all its jobs or none. Returns the jobs as they are now, without those whose claim
     was no longer ours.
 
@@ -46,8 +47,10 @@ def settle(attempts: Sequence[Attempt], now: Millis) -> Steps[list[Record]]:
     settled: list[Record] = []
     away: Attempt | None = None
     queue: Record | None = None
+    # What is leased is read at once; who is no longer there has lost its claim, or was cancelled.
+    leased = {record["id"]: record for record in (yield all_leases(who.account, who.queue))}
     for attempt in attempts:
-        record: Record | None = yield Get("jobs", attempt.job_id)
+        record: Record | None = leased.get(attempt.job_id) or (yield Get("jobs", attempt.job_id))
         if record is None or not _is_ours(record, attempt):
             continue
         queue = queue or (yield from read_queue(record["account"], record["queue"]))
@@ -83,14 +86,14 @@ def _hold(record: Record, now: Millis) -> Steps[None]:
         yield Put("gates", {"name": hold_name(record["account"]), "since": now})
 
 
-def _first_reads(attempts: Sequence[Attempt], who: Claimant, _limit: int, _now: Millis) -> tuple[Read, ...]:
-    return *(Get("jobs", attempt.job_id) for attempt in attempts), *first_looks(who)
+def _first_reads(_attempts: Sequence[Attempt], who: Claimant, _limit: int, _now: Millis) -> tuple[Read, ...]:
+    return all_leases(who.account, who.queue), *first_looks(who)
 
 
 @transaction(*STORES, durability="relaxed", ahead=_first_reads)
 def settle_and_claim(attempts: Sequence[Attempt], who: Claimant, limit: int, now: Millis) -> Steps[Claim]:
     """Settle what one request came to and claim what is next, in one commit."""
-    yield from settle(attempts, now)
+    yield from settle(attempts, who, now)
     return (yield from claim(who, limit, now))
 
 
@@ -101,7 +104,7 @@ def _looks_behind(attempts: Sequence[Attempt], last: Record, who: Claimant, now:
 @transaction(*STORES, durability="relaxed", ahead=_looks_behind)
 def settle_and_claim_behind(attempts: Sequence[Attempt], last: Record, who: Claimant, now: Millis) -> Steps[Claim]:
     """Settle what was delivered of a lane and claim more of it, behind the `last` that is claimed and still to be settled."""
-    yield from settle(attempts, now)
+    yield from settle(attempts, who, now)
     return (yield from claim_behind(last, who, now))
 
 

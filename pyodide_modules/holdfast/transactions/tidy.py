@@ -70,10 +70,10 @@ class Tidied:
 def tidying(account: str, queue_name: str, retention: Retention, now: Millis) -> tuple[Read, ...]:
     """What is read to find that there is nothing to tidy."""
     finished = (_old(account, state, retention, now) for state in PRUNED)
-    return _leases(account, queue_name), _expiring(account), *finished, _waiting_longer(account, now)
+    return all_leases(account, queue_name), _expiring(account), *finished, _waiting_longer(account, now)
 
 
-def _leases(account: str, queue_name: str) -> GetAll:
+def all_leases(account: str, queue_name: str) -> GetAll:
     """All of them, few as they are: part of what went together must not go before the rest."""
     start = [account, queue_name]
     return GetAll("jobs", KeyRange([*start, 0], [*start, ABOVE_ALL]), "leases")
@@ -110,7 +110,7 @@ def recover(
     and again is put aside.
     """
     found = Tidied()
-    leases = [record for record in (yield _leases(account, queue_name)) if record["id"] not in sending]
+    leases = [record for record in (yield all_leases(account, queue_name)) if record["id"] not in sending]
     for record in leases:
         ours = record["holder"] == holder  # of a drain that lost its lock: nothing of it runs any more
         if not ours and not granted and not is_over(record["lease_until"], now, lease_ms):

@@ -13,9 +13,9 @@ from holdfast.lifecycle import Reason
 from holdfast.outcome import Delivered, Outcome, Rejected
 from holdfast.storage import Put, Steps, transaction
 from holdfast.testing import answer_with, receipt
-from holdfast.transactions.claim import Claimant, claim
+from holdfast.transactions.claim import claim
 from holdfast.transactions.settle import Attempt, settle
-from tests.support.device import Device, Outage, Silence, check_laws, describe, entry, in_turn
+from tests.support.device import WHO, Device, Outage, Silence, check_laws, describe, entry, in_turn
 
 
 async def test_jobs_of_a_queue_arrive_in_the_order_in_which_they_were_enqueued() -> None:
@@ -285,7 +285,6 @@ async def test_a_free_lane_does_not_outlive_a_lost_lock() -> None:
     draining.cancel()
 
 
-WHO = Claimant("h", "lock", "", "notes", {"note": "", "memo": ""}, app_version=1, lease_ms=60_000, granted=True)
 lanes_of_jobs = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from([1, 5, 9]), st.booleans()), max_size=12)
 
 
@@ -337,6 +336,6 @@ async def test_a_claim_takes_the_most_urgent_heads_and_nobody_else(
             attempt = under_way.pop(job_id)
             if choice % 2:
                 attempt = replace(attempt, outcome=Outcome(Rejected(Reason.REFUSED), answered=True))
-            assert len(await device.store.run(settle([attempt], now))) == 1
+            assert len(await device.store.run(settle([attempt], WHO, now))) == 1
             del busy[job_id]
         check_laws(device.store)

@@ -19,7 +19,7 @@ from holdfast.storage import Delete, Transaction, transaction
 from holdfast.testing import Laboratory, MemoryLocks, answer_with, receipt
 from holdfast.transactions.gating import take_lease
 from holdfast.transactions.settle import Attempt, settle
-from tests.support.device import Device, Silence, check_laws, describe, in_turn
+from tests.support.device import WHO, Device, Silence, check_laws, describe, in_turn
 
 
 async def test_a_job_whose_context_died_in_mid_send_is_sent_again_under_its_key() -> None:
@@ -251,7 +251,7 @@ async def test_a_settle_with_an_old_fence_changes_nothing() -> None:
     before = device.record(accepted.id)
     for fence in (0, 2):
         attempt = attempt_of(accepted.id, fence)
-        assert await device.store.run(settle([attempt], device.clock.now())) == []
+        assert await device.store.run(settle([attempt], WHO, device.clock.now())) == []
     assert device.record(accepted.id) == before
 
 
@@ -262,8 +262,8 @@ async def test_an_attempt_is_settled_once() -> None:
     accepted = await (await device.context()).enqueue("note", {"text": "a"})
     await device.rest()
     attempt = attempt_of(accepted.id, 1)
-    assert await device.store.run(settle([attempt], device.clock.now()))
-    assert await device.store.run(settle([attempt], device.clock.now())) == []
+    assert await device.store.run(settle([attempt], WHO, device.clock.now()))
+    assert await device.store.run(settle([attempt], WHO, device.clock.now())) == []
     check_laws(device.store)
 
 
