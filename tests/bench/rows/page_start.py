@@ -14,6 +14,7 @@ SUBMIT = """(inspection) => new Promise((resolve) => {
     for (const [name, value] of Object.entries(inspection)) form.elements[name].value = value;
     form.requestSubmit();
 })"""
+UNSENT = "() => holdfast.stats().then(({ unsent }) => unsent)"
 PLAIN = "/plain.html"
 THROTTLE = 4
 
@@ -71,6 +72,8 @@ def _to_first_submit(workshop: Workshop) -> float:
     page = workshop.device.context.new_page()
     page.goto(workshop.gate.url, wait_until="domcontentloaded")
     saved: float = page.evaluate(SUBMIT, INSPECTION)
-    page.wait_for_function(READY, timeout=60_000)  # so that nothing of it runs into the next measurement
+    page.wait_for_function(READY, timeout=60_000)
+    # Nothing of it may run into the next measurement, nor be left to others by a page that dies as it sends.
+    workshop.wait_for(lambda: page.evaluate(UNSENT) == 0, "a sent submission")
     page.close()
     return saved
