@@ -36,7 +36,8 @@ export const loadPyodide = async (/** @type {object} */ options) => {
     const { start } = await import("./python.js");
     const { python, how } = await start(options);
     python._api.on_fatal = (/** @type {unknown} */ error) => holdfast.pythonFailed(error);
-    if (how === "plain") prepared(); // made anew for the next start
+    // For the next start, where its snapshot is missing; and the worker lets go of builds that no page uses any more.
+    made().catch(() => {});
     return python;
   } catch (reason) {
     holdfast.pythonFailed(reason);
