@@ -121,7 +121,7 @@ const restored = async (/** @type {object} */ options, /** @type {Stored} */ sto
   });
   await laid(python, wheels);
   // Or every start on every device would draw the same jitter.
-  python.runPython("import random; random.seed()");
+  python.pyimport("random").seed();
   mark("restored", begun);
   return python;
 };

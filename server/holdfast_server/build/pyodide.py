@@ -67,6 +67,27 @@ _EDITS: Final = (
     # In parentheses, which tell a browser that it is called: compiled when loaded, once, instead of passed over first.
     ("async function _createPyodideModule(", "var _createPyodideModule=(async function("),
     ("return moduleRtn}export default", "return moduleRtn});export default"),
+    # Nothing is read as Python's source, or a restored machine would have its parser compiled for five words.
+    (
+        'let[r,n]=API.rawRun("import _pyodide_core");',
+        'let[r,n]=t?[0]:API.rawRun("import _pyodide_core");',
+    ),
+    (
+        'API.runPythonInternal_dict=API._pyodide._base.eval_code("{}"),',
+        "API.runPythonInternal_dict=API._pyodide._base.builtins.dict(),",
+    ),
+    (
+        'API.importlib=API.runPythonInternal("import importlib; importlib");',
+        'API.importlib=API._pyodide._base.import_module("importlib");',
+    ),
+    (
+        'API.runPythonInternal("import __main__; __main__.__dict__")',
+        'o("__main__").__dict__',
+    ),
+    (
+        'API.runPythonInternal("import builtins; builtins.__dict__")',
+        'o("builtins").__dict__',
+    ),
     # Names and addresses of all exports: for modules that are linked to this one.
     (
         "updateGOT(origExports);",
