@@ -16,8 +16,10 @@ from tests.support.inspections import (
     received,
     save,
     submit,
+    wait_until_sent,
 )
 from tests.support.screens import entry, pill, turn_to
+from tests.support.waiting import until_page
 
 pytestmark = pytest.mark.browser
 
@@ -127,7 +129,8 @@ def test_an_update_keeps_queue_and_draft_and_mixes_no_files(updating, server):
     turn_to(page, "New")
     submit(page)
     expect(page.locator("#saved")).to_contain_text("Half-typed")
-    expect(page.locator("#count")).to_have_text("All received", timeout=30_000)
+    wait_until_sent(page)
+    expect(page.locator("#count")).to_have_text("All received")
     items = received(server)
     assert [item["site"] for item in items] == ["Lock 1", "Lock 2", "Lock 3", "Half-typed"]
     assert {item["notes"] for item in items} == {"Sent by the next version."}
@@ -135,9 +138,7 @@ def test_an_update_keeps_queue_and_draft_and_mixes_no_files(updating, server):
     page.reload()
     wait_until_ready(page)
     wait_until_offline_capable(page)
-    page.wait_for_function(
-        "async (new_) => (await caches.keys()).join() === `holdfast-${new_}`", arg=new, timeout=60_000
-    )
+    until_page(page, "async (new_) => (await caches.keys()).join() === `holdfast-${new_}`", "no other build", arg=new)
 
 
 DATABASE = """async () => {
@@ -193,5 +194,6 @@ def test_an_update_with_a_newer_database_keeps_all_while_an_old_tab_stays_open(u
     save(other, Inspection(site="Typed in B"))
     submit(page)
     expect(page.locator("#saved")).to_contain_text("Half-typed")
-    expect(page.locator("#count")).to_have_text("All received", timeout=30_000)
+    wait_until_sent(page)
+    expect(page.locator("#count")).to_have_text("All received")
     assert {item["site"] for item in received(server)} == {"Lock 1", "Lock 2", "Typed in A", "Typed in B", "Half-typed"}

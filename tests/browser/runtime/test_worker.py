@@ -2,19 +2,17 @@
 
 import pytest
 
+from tests.support.waiting import until_page
+
 MEASURES = "() => performance.getEntriesByType('measure').map(({name}) => name)"
 ASK = """async (method) => {
   const {active} = await navigator.serviceWorker.ready;
   return (await holdfast.ask(active, method)).ok;
 }"""
 RESTORED = "holdfast:python:restored"
-UNUSED = """async (build) => {
-  const uses = async () => (await navigator.locks.query()).held.some(({ name }) => name === `holdfast:build:${build}`);
-  while (await uses()) await new Promise((look) => setTimeout(look, 50));
-}"""
-ONE_CACHE = """async () => {
-  while ((await caches.keys()).length > 1) await new Promise((look) => setTimeout(look, 50));
-}"""
+UNUSED = """async (build) =>
+  (await navigator.locks.query()).held.every(({ name }) => name !== `holdfast:build:${build}`)"""
+ONE_BUILD = "async (build) => (await caches.keys()).join() === `holdfast-${build}`"
 
 
 def test_a_second_visit_restores_python(open_first, faults):
@@ -140,8 +138,7 @@ def test_an_update_reloads_only_the_tab_that_asked(updated, faults):
     own = tab.evaluate("() => performance.getEntriesByType('resource').map(({name}) => name)")
     assert [url for url in own if f"/runtime/{old}/" in url] == []
     other.close()
-    tab.evaluate(UNUSED, old)
+    until_page(tab, UNUSED, "no use of the old build", arg=old)
     tab.reload()  # any start of a page has the worker let go of what no other uses
-    tab.evaluate(ONE_CACHE)
-    assert tab.evaluate("() => caches.keys()") == [f"holdfast-{new}"]
+    until_page(tab, ONE_BUILD, "no other build", arg=new)
     assert faults == []
