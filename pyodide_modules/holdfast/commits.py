@@ -1,13 +1,14 @@
 """Group commit: transactions that ask to write while another of their kind is being committed share the next commit.
 
 What a commit costs is mostly the wait for the disk, and many writers can wait for it together. Each still runs as one
-atomic step, in the order in which it came, and hears of its own result or error.
+atomic step, in the order in which it came, and hears of its own result or error. Those that say how share their steps too.
 """
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from holdfast.storage import Transaction
@@ -93,14 +94,20 @@ class GroupCommit:
 
 
 def _together(transactions: list[Transaction[Any]]) -> Transaction[list[Any]]:
-    def steps() -> Steps[list[Any]]:
-        results = []
-        for transaction in transactions:
-            results.append((yield from transaction))  # noqa: PERF401  (a comprehension cannot yield)
-        return results
-
     first = transactions[0]
+    joint = first.joint
+    if joint is not None and all(one.joint is joint for one in transactions):
+        subjects = [one.subject for one in transactions]
+        start, ahead = partial(joint.steps, subjects), joint.ahead(subjects)
+    else:
+        start, ahead = partial(_one_by_one, transactions), tuple(read for one in transactions for read in one.ahead)
     name = " and ".join({one.name: None for one in transactions})
-    ahead = tuple(read for one in transactions for read in one.ahead)
     provided = tuple(proviso for one in transactions for proviso in one.provided)
-    return replace(first, name=name, start=steps, ahead=ahead, provided=provided)
+    return replace(first, name=name, start=start, ahead=ahead, provided=provided)
+
+
+def _one_by_one(transactions: list[Transaction[Any]]) -> Steps[list[Any]]:
+    results = []
+    for transaction in transactions:
+        results.append((yield from transaction))  # noqa: PERF401  (a comprehension cannot yield)
+    return results

@@ -51,7 +51,7 @@ from holdfast.registry import Queue, Registry
 from holdfast.routes import Route, check_path
 from holdfast.rows import row_in_inbox, rows
 from holdfast.statistics import described_storage, statistics
-from holdfast.storage import MistakenError, Proviso, at_first
+from holdfast.storage import MistakenError, Proviso
 from holdfast.transactions.adopting import adopt, read_depths
 from holdfast.transactions.enqueue import enqueue, enqueue_cancelled, enqueue_relaxed
 from holdfast.transactions.gating import look_now, look_soon, pause, resume, signed_in
@@ -300,10 +300,7 @@ class Outbox(Registry):
         type_, queue = draft.record["type"], draft.record["queue"]
         verb = enqueue if self.durability_of(type_) == "strict" else enqueue_relaxed
         depth = self.queue_of(queue).depth
-        taking = verb(draft, depth)
-        if is_new:
-            taking = at_first(verb(draft, depth, is_new=True), taking)
-        stored = await self.ports.store.run(replace(taking, provided=provided))
+        stored = await self.ports.store.run(replace(verb(draft, depth, is_new=is_new), provided=provided))
         self._tell_soon(stored)
         return Accepted(stored.id, stored.key)
 

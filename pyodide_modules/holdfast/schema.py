@@ -21,7 +21,6 @@ MIGRATIONS: tuple[Migration, ...] = (
                     "list": ("account", "state", "updated_at"),
                     "reasons": ("account", "reason", "updated_at"),
                     "oldest": ("account", "queue", "state", "created_at"),
-                    "recent": ("account", "created_at"),
                     "key": ("key",),
                 },
                 unique=("key",),

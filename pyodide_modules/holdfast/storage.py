@@ -7,8 +7,8 @@ atomic step, on IndexedDB as in memory. Writes are yielded too; they are resumed
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Generic, Literal, ParamSpec, TypeVar
 
@@ -119,6 +119,15 @@ class Proviso:
             raise MistakenError
 
 
+@dataclass(frozen=True, slots=True)
+class Joint:
+    """What transactions that do the same to different subjects do as one, where that costs less than one after the other."""
+
+    steps: Callable[[Sequence[Any]], Steps[list[Any]]]
+    """From the subjects; returns their results, in order."""
+    ahead: Callable[[Sequence[Any]], tuple[Read, ...]]
+
+
 def _believe(_store: str, _record: Record) -> None:
     """Any record will do."""
 
@@ -137,6 +146,9 @@ class Transaction(Generic[T_co]):
     provided: tuple[Proviso, ...] = ()
     vet: Callable[[str, Record], None] = _believe
     """Each record that it gets from the database goes through this, with its object store; what this raises undoes it all."""
+    subject: Any = None
+    joint: Joint | None = None
+    """How it is done as one with others that have the same, each with its own subject."""
 
     async def surely(self) -> None:
         """Wait until all that it takes for granted is known. Raises MistakenError: not all of it is so."""
@@ -163,18 +175,6 @@ class Transaction(Generic[T_co]):
         for record in result if isinstance(request, GetAll | GetEach) else (result,):
             if record is not None:
                 self.vet(request.store, record)
-
-
-def at_first(first: Transaction[T], again: Transaction[T]) -> Transaction[T]:
-    """A transaction that begins as `first`, and as `again` should it have to begin anew: a commit that was taken for lost
-    may have been done, so that what was known at first no longer is.
-    """
-    starts = iter((first.start,))
-
-    def start() -> Steps[T]:
-        return next(starts, again.start)()
-
-    return replace(first, start=start)
 
 
 def transaction(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from holdfast.errors import InvalidOptionError, QueueFullError
@@ -10,14 +10,16 @@ from holdfast.gates import Gates
 from holdfast.job import another, same_write
 from holdfast.lifecycle import ON_THE_WAY, Reason, State, check_move
 from holdfast.soundness import said_of
-from holdfast.storage import Get, GetAll, Put, reading, transaction
+from holdfast.storage import Get, GetAll, Joint, Put, Transaction, reading, transaction
 from holdfast.transactions.lane import head_of, whole_lane
 from holdfast.transactions.leaving import forget
 from holdfast.transactions.moving import count_in, read_queue, store
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from holdfast.job import Draft
-    from holdfast.storage import Read, Record, Steps
+    from holdfast.storage import Durability, Read, Record, Steps
 
 
 class Stored(NamedTuple):
@@ -32,15 +34,23 @@ class Stored(NamedTuple):
 STORES = ("jobs", "bodies", "attachments", "queues")
 
 
-def _first_reads(draft: Draft, _depth: int | None = None, *, is_new: bool = False) -> tuple[Read, ...]:
-    record = draft.record
-    known = () if is_new else (Get("jobs", record["id"]),)
-    queue = Get("queues", [record["account"], record["queue"]])
-    return *known, queue, Get("jobs", whole_lane(record), "lanes"), GetAll("gates")
+@dataclass(slots=True)
+class Arrival:
+    """A job to take in."""
+
+    draft: Draft
+    depth: int | None
+    is_new: bool
+    """It cannot be there: its id was made a moment ago, and nobody has heard of it. At the first try only, since a commit that
+    was taken for lost may have been done.
+    """
+
+    def is_still_new(self) -> bool:
+        is_new, self.is_new = self.is_new, False
+        return is_new
 
 
-@transaction(*STORES, "gates", durability="strict", ahead=_first_reads)
-def enqueue(draft: Draft, depth: int | None = None, *, is_new: bool = False) -> Steps[Stored]:
+def enqueue(draft: Draft, depth: int | None = None, *, is_new: bool = False) -> Transaction[Stored]:
     """Store a job unless it is there already: a repeated submit is the same job, other content a new one.
 
     `is_new` says that it cannot be there: its id was made a moment ago, and nobody has heard of it.
@@ -50,34 +60,84 @@ def enqueue(draft: Draft, depth: int | None = None, *, is_new: bool = False) -> 
         NotUniqueError: another job has its key.
         InvalidOptionError: its id is that of a job whose content was wiped, so that nobody can tell whether it is the same.
     """
-    return (yield from _enqueue(draft, depth, is_new=is_new))
+    return _enqueue(Arrival(draft, depth, is_new), "strict")
 
 
-@transaction(*STORES, "gates", durability="relaxed", ahead=_first_reads)
-def enqueue_relaxed(draft: Draft, depth: int | None = None, *, is_new: bool = False) -> Steps[Stored]:
+def enqueue_relaxed(draft: Draft, depth: int | None = None, *, is_new: bool = False) -> Transaction[Stored]:
     """The same without waiting for the disk, for many cheap jobs; a power cut may lose the last of them."""
-    return (yield from _enqueue(draft, depth, is_new=is_new))
+    return _enqueue(Arrival(draft, depth, is_new), "relaxed")
 
 
-def _enqueue(draft: Draft, depth: int | None, *, is_new: bool) -> Steps[Stored]:
-    given, is_certain = draft.record["id"], True
-    if not is_new:
-        draft, is_new, is_certain = yield from identify(draft)
+def _enqueue(arrival: Arrival, durability: Durability) -> Transaction[Stored]:
+    def steps() -> Steps[Stored]:
+        [stored] = yield from _take_in([arrival])
+        return stored
+
+    stores = (*STORES, "gates")
+    return Transaction("enqueue", stores, durability, steps, _first_reads([arrival]), subject=arrival, joint=_JOINT)
+
+
+def _first_reads(arrivals: Sequence[Arrival]) -> tuple[Read, ...]:
+    known: list[Read] = []
+    queues: dict[tuple[str, ...], Read] = {}
+    lanes: dict[tuple[str, ...], Read] = {}
+    for arrival in arrivals:
+        record = arrival.draft.record
+        queue = record["account"], record["queue"]
+        if not arrival.is_new:
+            known.append(Get("jobs", record["id"]))
+        queues.setdefault(queue, Get("queues", [*queue]))
+        lanes.setdefault((*queue, record["lane_key"]), Get("jobs", whole_lane(record), "lanes"))
+    return *known, *queues.values(), *lanes.values(), GetAll("gates")
+
+
+def _take_in(arrivals: Sequence[Arrival]) -> Steps[list[Stored]]:
+    """What they share is read and written once: the gates, their queues' records, the heads of their lanes."""
+    taken: list[Stored] = []
+    queues: dict[tuple[str, str], Record] = {}
+    headed: set[tuple[str, str, str]] = set()
+    gates: Gates | None = None
+    for arrival in arrivals:
+        draft, is_new = yield from _looked_up(arrival)
+        job = draft.record
+        if not is_new:
+            taken.append(Stored(job["id"], job["key"]))
+            continue
+        name, lane = (job["account"], job["queue"]), (job["account"], job["queue"], job["lane_key"])
+        queue = queues.get(name)
+        if queue is None:
+            queue = queues[name] = yield from read_queue(*name)
+        if arrival.depth is not None and sum(queue["states"].get(each, 0) for each in ON_THE_WAY) >= arrival.depth:
+            raise QueueFullError(job["queue"], arrival.depth)
+        record = _placed(draft, queue)
+        if lane not in headed:
+            headed.add(lane)
+            if (yield from head_of(record)) is None:
+                record["ready_at"] = record["run_at"]
+        yield from _store(draft, record)
+        if gates is None:
+            gates = Gates.of((yield GetAll("gates")))
+        shut = gates.held(job["account"]) or gates.paused(job["queue"], job["type"])
+        taken.append(Stored(job["id"], job["key"], kept_back=shut and job["expires_at"] is None))
+    for queue in queues.values():
+        yield Put("queues", queue)
+    return taken
+
+
+def _looked_up(arrival: Arrival) -> Steps[tuple[Draft, bool]]:
+    """The job as it is to be stored, and whether it is new."""
+    if arrival.is_still_new():
+        return arrival.draft, True
+    draft, is_new, is_certain = yield from identify(arrival.draft)
     if not is_certain:
         raise InvalidOptionError(
-            f"The id {given!r} is that of a job whose content was wiped, and nobody can tell whether this is the same write. "
-            "Leave the id out if it is another one; name the key of that job too if it is the same."
+            f"The id {arrival.draft.record['id']!r} is that of a job whose content was wiped, and nobody can tell whether this "
+            "is the same write. Leave the id out if it is another one; name the key of that job too if it is the same."
         )
-    record = draft.record
-    if not is_new:
-        return Stored(record["id"], record["key"])
-    queue = yield from read_queue(record["account"], record["queue"])
-    if depth is not None and sum(queue["states"].get(state, 0) for state in ON_THE_WAY) >= depth:
-        raise QueueFullError(record["queue"], depth)
-    yield from insert(draft, queue)
-    gates = Gates.of((yield GetAll("gates")))
-    shut = gates.held(record["account"]) or gates.paused(record["queue"], record["type"])
-    return Stored(record["id"], record["key"], kept_back=shut and record["expires_at"] is None)
+    return draft, is_new
+
+
+_JOINT = Joint(_take_in, _first_reads)
 
 
 @reading("jobs", "bodies")
@@ -142,7 +202,8 @@ def _insert_failed(draft: Draft, reason: Reason, said: Record) -> Steps[Stored]:
     if is_new:
         record, queue = yield from _ended(draft, State.FAILED, reason)
         queue["failures"][reason] = queue["failures"].get(reason, 0) + 1
-        yield from _store(draft, record | {"said": said}, queue)
+        yield from _store(draft, record | {"said": said})
+        yield Put("queues", queue)
     return Stored(draft.record["id"], draft.record["key"])
 
 
@@ -160,22 +221,23 @@ def _ended(draft: Draft, state: State, reason: Reason) -> Steps[tuple[Record, Re
 
 def insert(draft: Draft, queue: Record, place: int | None = None) -> Steps[None]:
     """Give the job a place in its lane (the last one, or the one it takes over) and store it; `queue` is counted along."""
-    record = dict(draft.record)
-    queue["last_place"] += 1
-    record["seq"] = queue["last_place"]
-    if place is None:
-        place = queue["last_place"]
+    record = _placed(draft, queue, place)
     head = yield from head_of(record)
-    record["place"] = place
-    if head is None or place < head["place"]:
+    if head is None or record["place"] < head["place"]:
         record["ready_at"] = record["run_at"]
+    yield from _store(draft, record)
+    yield Put("queues", queue)
+
+
+def _placed(draft: Draft, queue: Record, place: int | None = None) -> Record:
+    queue["last_place"] += 1
     count_in(queue, State.PENDING)
-    yield from _store(draft, record, queue)
+    last = queue["last_place"]
+    return draft.record | {"seq": last, "place": last if place is None else place}
 
 
-def _store(draft: Draft, record: Record, queue: Record) -> Steps[None]:
+def _store(draft: Draft, record: Record) -> Steps[None]:
     yield Put("jobs", record)
     yield Put("bodies", draft.body)
     for number, file in enumerate(draft.files):
         yield Put("attachments", file.handle, [record["id"], number])
-    yield Put("queues", queue)

@@ -1,0 +1,62 @@
+"""Jobs that share a commit share its steps, and are stored as each would be by itself."""
+
+import asyncio
+
+from hypothesis import given
+from hypothesis import strategies as some
+
+from holdfast.commits import GroupCommit
+from holdfast.errors import HoldfastError
+from holdfast.job import new_job
+from holdfast.memory import MemoryStore
+from holdfast.transactions.enqueue import enqueue
+
+ARRIVALS = some.lists(
+    some.fixed_dictionaries(
+        {
+            "id": some.sampled_from("abcdef"),
+            "account": some.sampled_from(["ada", "bo"]),
+            "queue": some.sampled_from(["q", "r"]),
+            "lane": some.sampled_from([None, "cellar"]),
+            "delay_ms": some.sampled_from([0, 5]),
+            "payload": some.integers(0, 1),
+        }
+    ),
+    max_size=12,
+)
+STORES = ("jobs", "bodies", "queues")
+
+
+def taking_in(arrival, is_new):
+    draft = new_job(
+        **arrival, type="inspection", key=f"{arrival['id']} {arrival['payload']}", max_attempts=3, app_version=1, now=7
+    )
+    return enqueue(draft, 4, is_new=is_new)
+
+
+async def outcome(storing):
+    try:
+        return await storing
+    except HoldfastError as error:
+        return str(error)
+
+
+@given(ARRIVALS, ARRIVALS)
+async def test_as_one_they_are_stored_as_one_by_one(before, arrivals):
+    alone, together = MemoryStore(), MemoryStore()
+    for store in (alone, together):
+        for arrival in before:
+            await outcome(store.run(taking_in(arrival, is_new=False)))
+    named = [arrival["id"] for arrival in [*before, *arrivals]]
+    new = [id_ not in named[: len(before) + number] for number, id_ in enumerate(named[len(before) :])]
+
+    async def slowly(transaction):
+        await asyncio.sleep(0)  # those behind the first one share the next commit
+        return await together.run(transaction)
+
+    writers = GroupCommit(slowly)
+    expected = [await outcome(alone.run(taking_in(*one))) for one in zip(arrivals, new, strict=True)]
+    found = await asyncio.gather(*(outcome(writers.run(taking_in(*one))) for one in zip(arrivals, new, strict=True)))
+    assert found == expected
+    for name in STORES:
+        assert together.records(name) == alone.records(name)
