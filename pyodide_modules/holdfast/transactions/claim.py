@@ -140,18 +140,29 @@ def claim(who: Claimant, limit: int, now: Millis) -> Steps[Claim]:
 
 
 def claim_behind(last: Record, who: Claimant, now: Millis) -> Steps[Claim]:
-    """Lease what may go straight after a job of ours that is being sent; nothing where another lane has anything that waits."""
+    """Lease what may go straight after a job of ours that is being sent; nothing where another lane has anything that is due."""
     found = Claim()
     gates = Gates.of((yield GetAll("gates")))
-    other = yield Get("jobs", KeyRange([who.account, who.queue, 0], [who.account, who.queue, ABOVE_ALL]), "ready")
+    is_other_due = yield from _is_any_due(who, gates, now)
     known = yield Get("jobs", last["id"])
     is_ours = known is not None and (known["state"], known["fence"]) == (State.PROCESSING, last["fence"])
-    if not is_ours or other is not None or _must_wait(who, gates, last | {"ready_at": now}, now, Claim()):
+    if not is_ours or is_other_due or _must_wait(who, gates, last | {"ready_at": now}, now, Claim()):
         return found
     yield Put("holders", _lease_of(who, now))
     behind = yield from followers(who, last, None, gates, now)
     yield from _take_all(who, [Claimed(record, payload, []) for record, payload in behind], gates, now, found)
     return found
+
+
+def _is_any_due(who: Claimant, gates: Gates, now: Millis) -> Steps[bool]:
+    """Whether the head of any lane wants a look: it is due, and not of a type that is paused."""
+    start = [who.account, who.queue]
+    lower: Key = [*start, 0]
+    while (head := (yield Get("jobs", KeyRange(lower, [*start, ABOVE_ALL]), "ready"))) is not None:
+        if head["ready_at"] <= now and not gates.paused(who.queue, head["type"]):
+            return True
+        lower = [*start, head["rank"], head["type"], ABOVE_ALL]
+    return False
 
 
 def _lease_of(who: Claimant, now: Millis) -> Record:

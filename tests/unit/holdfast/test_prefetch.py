@@ -335,11 +335,14 @@ async def test_many_in_a_fast_lane_cost_few_storage_requests_each() -> None:
     assert (device.store.requests - before) / 160 <= 6
 
 
-async def test_while_the_second_half_is_sent_the_first_is_settled_and_more_is_claimed() -> None:
-    """No request waits for a commit, and never more than so many are under way."""
+@pytest.mark.parametrize("later", [False, True])
+async def test_while_the_second_half_is_sent_the_first_is_settled_and_more_is_claimed(later: bool) -> None:
+    """No request waits for a commit, and never more than so many are under way; also beside a lane whose time has not come."""
     device = Device()
     jobs = [f"{number:02}" for number in range(40)]
     outbox = await waiting(device, jobs)
+    if later:
+        await outbox.enqueue("note", {"text": "later"}, priority=9, delay_ms=3_600_000)
     claimed: list[int] = []
     completed: list[int] = []
 
@@ -357,6 +360,7 @@ async def test_while_the_second_half_is_sent_the_first_is_settled_and_more_is_cl
     assert device.sent() == jobs
     assert max(claimed) == MOST
     assert completed[30] >= 16  # long before the end, and with a request under way
+    assert min(claimed[1:30]) > 1
     assert {(device.end(job), device.record(job)["fence"]) for job in jobs} == {(("completed", None), 1)}
     check_laws(device.store)
 
