@@ -86,6 +86,8 @@ class Workshop:
         self.build = build
         self._another = another
         self.rounds = rounds
+        self.slow_rounds = 1 if quick else rounds
+        """Of what takes many seconds, and differs by little."""
         self.quick = quick
         self._control: Page = device.context.new_page()  # of no origin, so that the worker sees no page
         self._session: CDPSession = self._control.context.new_cdp_session(self._control)

@@ -34,7 +34,7 @@ def _bytes(workshop: Workshop) -> list[Line]:
 def _memory(workshop: Workshop) -> list[Line]:
     page_values, worker_values = [], []
     workshop.with_snapshot()
-    for _ in range(workshop.rounds):
+    for _ in range(workshop.slow_rounds):
         workshop.stop_workers()
         with workshop.device.context.new_page() as page:
             page.goto(workshop.gate.url + QUIET)

@@ -19,14 +19,15 @@ def worker_start(workshop: Workshop) -> list[Line]:
     workshop.register("empty_worker.js", EMPTY)
     workshop.register("workbox_worker.js", WORKBOX)
     restored, plain, workbox, empty = [], [], [], []
-    for _ in range(workshop.rounds):
+    for number in range(workshop.rounds):
         workshop.with_snapshot()
         restored.append(_with_one_job(workshop))
         workshop.tell(WORKBOX, "push")
         workbox.append(_to_first_write(workshop, WORKBOX, WORKBOX_TAG))
         empty.append(_to_first_write(workshop, EMPTY, "any"))
-        workshop.without_snapshot()
-        plain.append(_with_one_job(workshop))
+        if number < workshop.slow_rounds:
+            workshop.without_snapshot()
+            plain.append(_with_one_job(workshop))
     what, ours = "worker, from stopped to the first write", Side(name="restored", values=restored)
     others = {"plain": (plain, 3), "Workbox": (workbox, None), "an empty worker": (empty, None)}
     return [
