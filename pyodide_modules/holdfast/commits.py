@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from holdfast.storage import Transaction
+from holdfast.storage import Part, Transaction
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from holdfast.storage import Durability, Steps
+    from holdfast.storage import Durability, Read, Steps
 
     Kind = tuple[tuple[str, ...], Durability | None]
 
@@ -95,15 +95,20 @@ class GroupCommit:
 
 def _together(transactions: list[Transaction[Any]]) -> Transaction[list[Any]]:
     first = transactions[0]
-    joint = first.joint
-    if joint is not None and all(one.joint is joint for one in transactions):
-        subjects = [one.subject for one in transactions]
-        start, ahead = partial(joint.steps, subjects), joint.ahead(subjects)
+    parts = [one.start for one in transactions if isinstance(one.start, Part)]
+    start: Callable[[], Steps[list[Any]]]
+    if len(parts) == len(transactions) and all(part.joint is parts[0].joint for part in parts):
+        joint, subjects = parts[0].joint, [part.subject for part in parts]
+        start, ahead = partial(joint.steps, subjects), partial(joint.ahead, subjects)
     else:
-        start, ahead = partial(_one_by_one, transactions), tuple(read for one in transactions for read in one.ahead)
+        start, ahead = partial(_one_by_one, transactions), partial(_reads_of_all, transactions)
     name = " and ".join({one.name: None for one in transactions})
     provided = tuple(proviso for one in transactions for proviso in one.provided)
     return replace(first, name=name, start=start, ahead=ahead, provided=provided)
+
+
+def _reads_of_all(transactions: list[Transaction[Any]]) -> tuple[Read, ...]:
+    return tuple(read for one in transactions for read in one.ahead())
 
 
 def _one_by_one(transactions: list[Transaction[Any]]) -> Steps[list[Any]]:

@@ -6,7 +6,6 @@ stops the others.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from holdfast.errors import NewerStorageError
@@ -51,7 +50,7 @@ class GuardedStore:
         """
         if STORES.isdisjoint(transaction.stores):
             return await self._store.run(transaction)
-        checked = replace(transaction, vet=self._vet)
+        checked = transaction.vetted(self._vet)
         while True:
             try:
                 return await self._store.run(checked)

@@ -300,7 +300,7 @@ class Outbox(Registry):
         type_, queue = draft.record["type"], draft.record["queue"]
         verb = enqueue if self.durability_of(type_) == "strict" else enqueue_relaxed
         depth = self.queue_of(queue).depth
-        stored = await self.ports.store.run(replace(verb(draft, depth, is_new=is_new), provided=provided))
+        stored = await self.ports.store.run(verb(draft, depth, is_new=is_new, provided=provided))
         self._tell_soon(stored)
         return Accepted(stored.id, stored.key)
 

@@ -192,9 +192,9 @@ class _Driver:
         self.failure = _MisguessedError() if self._guesses else error
 
     def _begin(self, likely: dict[str, str]) -> str:
-        if not self._transaction.ahead:
+        self._ahead = {_read(read, self._schema): read for read in self._transaction.ahead()}
+        if not self._ahead:
             return self._go_on(None)
-        self._ahead = {_read(read, self._schema): read for read in self._transaction.ahead}
         if not self._ahead.keys() <= likely.keys():
             return self._ask_for(self._ahead)
         for request, read in self._ahead.items():

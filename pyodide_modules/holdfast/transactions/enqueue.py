@@ -10,7 +10,7 @@ from holdfast.gates import Gates
 from holdfast.job import another, same_write
 from holdfast.lifecycle import ON_THE_WAY, Reason, State, check_move
 from holdfast.soundness import said_of
-from holdfast.storage import Get, GetAll, Joint, Put, Transaction, reading, transaction
+from holdfast.storage import Get, GetAll, Joint, Part, Put, Transaction, reading, transaction
 from holdfast.transactions.lane import head_of, whole_lane
 from holdfast.transactions.leaving import forget
 from holdfast.transactions.moving import count_in, read_queue, store
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from holdfast.job import Draft
-    from holdfast.storage import Durability, Read, Record, Steps
+    from holdfast.storage import Durability, Proviso, Read, Record, Steps
 
 
 class Stored(NamedTuple):
@@ -50,7 +50,9 @@ class Arrival:
         return is_new
 
 
-def enqueue(draft: Draft, depth: int | None = None, *, is_new: bool = False) -> Transaction[Stored]:
+def enqueue(
+    draft: Draft, depth: int | None = None, *, is_new: bool = False, provided: tuple[Proviso, ...] = ()
+) -> Transaction[Stored]:
     """Store a job unless it is there already: a repeated submit is the same job, other content a new one.
 
     `is_new` says that it cannot be there: its id was made a moment ago, and nobody has heard of it.
@@ -60,21 +62,19 @@ def enqueue(draft: Draft, depth: int | None = None, *, is_new: bool = False) -> 
         NotUniqueError: another job has its key.
         InvalidOptionError: its id is that of a job whose content was wiped, so that nobody can tell whether it is the same.
     """
-    return _enqueue(Arrival(draft, depth, is_new), "strict")
+    return _enqueue(Arrival(draft, depth, is_new), "strict", provided)
 
 
-def enqueue_relaxed(draft: Draft, depth: int | None = None, *, is_new: bool = False) -> Transaction[Stored]:
+def enqueue_relaxed(
+    draft: Draft, depth: int | None = None, *, is_new: bool = False, provided: tuple[Proviso, ...] = ()
+) -> Transaction[Stored]:
     """The same without waiting for the disk, for many cheap jobs; a power cut may lose the last of them."""
-    return _enqueue(Arrival(draft, depth, is_new), "relaxed")
+    return _enqueue(Arrival(draft, depth, is_new), "relaxed", provided)
 
 
-def _enqueue(arrival: Arrival, durability: Durability) -> Transaction[Stored]:
-    def steps() -> Steps[Stored]:
-        [stored] = yield from _take_in([arrival])
-        return stored
-
-    stores = (*STORES, "gates")
-    return Transaction("enqueue", stores, durability, steps, _first_reads([arrival]), subject=arrival, joint=_JOINT)
+def _enqueue(arrival: Arrival, durability: Durability, provided: tuple[Proviso, ...]) -> Transaction[Stored]:
+    part = Part(_JOINT, arrival)
+    return Transaction("enqueue", (*STORES, "gates"), durability, part, part.ahead, provided)
 
 
 def _first_reads(arrivals: Sequence[Arrival]) -> tuple[Read, ...]:

@@ -1,6 +1,7 @@
 """Jobs that share a commit share its steps, and are stored as each would be by itself."""
 
 import asyncio
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as some
@@ -9,7 +10,7 @@ from holdfast.commits import GroupCommit
 from holdfast.errors import HoldfastError
 from holdfast.job import new_job
 from holdfast.memory import MemoryStore
-from holdfast.transactions.enqueue import enqueue
+from holdfast.transactions.enqueue import Stored, enqueue
 
 ARRIVALS = some.lists(
     some.fixed_dictionaries(
@@ -60,3 +61,25 @@ async def test_as_one_they_are_stored_as_one_by_one(before, arrivals):
     assert found == expected
     for name in STORES:
         assert together.records(name) == alone.records(name)
+
+
+async def test_what_one_of_them_adds_to_its_steps_is_done_among_others_too():
+    """As the inbox does, which gives up what it has read too long ago."""
+    store = MemoryStore()
+    plain, added = (taking_in({"id": id_, "account": "ada", "queue": "q", "payload": 0}, True) for id_ in "ab")
+
+    def too_late():
+        yield from added
+        raise LookupError("too late")
+
+    async def slowly(transaction):
+        await asyncio.sleep(0)
+        return await store.run(transaction)
+
+    writers = GroupCommit(slowly)
+    first = taking_in({"id": "c", "account": "ada", "queue": "q", "payload": 0}, True)
+    stored = await asyncio.gather(
+        *(writers.run(one) for one in (first, plain, replace(added, start=too_late))), return_exceptions=True
+    )
+    assert [type(one) for one in stored] == [Stored, Stored, LookupError]
+    assert [record["id"] for record in store.records("jobs")] == ["a", "c"]
