@@ -20,13 +20,20 @@ globalThis.holdfastTransactions ??= (() => {
     delete: (/** @type {IDBObjectStore} */ store, /** @type {any[]} */ keys) => store.delete(query(keys)),
   };
 
+  /** Whether the last records come with one request; elsewhere each is one of its own. */
+  const BACKWARDS = "getAllRecords" in IDBObjectStore.prototype;
+
   /** @typedef {IDBObjectStore | IDBIndex} Source */
   const READS = {
     get: (/** @type {Source} */ source, /** @type {any[]} */ keys) => source.get(query(keys)),
     getAll: (/** @type {Source} */ source, /** @type {any[] | null} */ keys, /** @type {number | null} */ limit) =>
       source.getAll(query(keys), limit ?? undefined),
     count: (/** @type {Source} */ source, /** @type {any[] | null} */ keys) => source.count(query(keys)),
-    walk: (/** @type {Source} */ source, /** @type {any[] | null} */ keys) => source.openCursor(query(keys), "prev"),
+    last: (/** @type {Source} */ source, /** @type {any[] | null} */ keys, /** @type {number | null} */ count) => {
+      if (!BACKWARDS) return source.openCursor(query(keys), "prev");
+      const options = { query: query(keys), count: count ?? undefined, direction: "prev" };
+      return source.getAll(/** @type {any} */ (options)); // newer than its types
+    },
   };
 
   /** Calls back with the result of a read; that of a walk is the records it came by. */
@@ -65,7 +72,7 @@ globalThis.holdfastTransactions ??= (() => {
         }
         const place = waiting++;
         const request = READS[/** @type {keyof typeof READS} */ (verb)](index === null ? store : store.index(index), keys, limit);
-        listen(request, verb === "walk" ? limit : undefined, (result) => {
+        listen(request, verb === "last" && !BACKWARDS ? limit : undefined, (result) => {
           const plain = opaque ? (Array.isArray(result) ? result.map(held) : held(result)) : result;
           answers[place] = JSON.stringify(plain ?? null);
           if (--waiting === 0) go(tx, number, () => step(number, "answers", answers.join("\n"), handles));

@@ -334,7 +334,7 @@ def _read(read: Read, schema: dict[str, ObjectStore]) -> str:
         case Get(_, query, index):
             verb = "get"
         case GetAll(_, query, index, limit, newest_first):
-            verb = "walk" if newest_first else "getAll"
+            verb = "last" if newest_first else "getAll"
         case Count(_, query, index):
             verb = "count"
     return as_text([verb, read.store, _query(query), index, limit, opaque])
