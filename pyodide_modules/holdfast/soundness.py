@@ -43,17 +43,18 @@ def damage_of(record: Record) -> list[str]:
     damaged = list(wrong)
     if min(map(record.__getitem__, numbers), default=0) < 0:
         damaged += [name for name in numbers if record[name] < 0]
+    # All that is wrong is named, since whatever is not named is kept as it is.
+    if "priority" not in damaged and record["priority"] not in PRIORITIES:
+        damaged.append("priority")
+    elif {"priority", "rank"}.isdisjoint(damaged) and record["rank"] != LAST_RANK - record["priority"]:
+        damaged.append("rank")
     if "state" in damaged or record["state"] not in STATES:
         return [*damaged, *({"state"} - set(damaged))]
-    state, priority = record["state"], record.get("priority", DEFAULT_PRIORITY)
-    more = [name for name in NEEDED.get(state, ()) if name not in record]
+    state = record["state"]
+    damaged += [name for name in NEEDED.get(state, ()) if name not in record]
     if "reason" not in damaged and record["reason"] not in REASONS_OF[state]:
-        more.append("reason")
-    if "priority" not in damaged and priority not in PRIORITIES:
-        more.append("priority")
-    elif "priority" not in damaged and record.get("rank") != LAST_RANK - priority:
-        more.append("rank")
-    return damaged + [name for name in more if name not in damaged]
+        damaged.append("reason")
+    return damaged
 
 
 @lru_cache(maxsize=100)

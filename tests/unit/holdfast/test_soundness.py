@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from holdfast.job import new_job
@@ -30,6 +30,7 @@ def test_a_new_job_is_sound() -> None:
     assert damage_of(sound()) == []
 
 
+@example(changed={"priority": 10}, absent={"state"})
 @given(st.dictionaries(st.sampled_from([*FIELDS, *SPARSE]), values), st.sets(st.sampled_from([*FIELDS, *SPARSE])))
 def test_what_is_made_of_any_record_is_sound(changed: dict[str, Any], absent: set[str]) -> None:
     """So that it is set aside once, and never again; what was sound is kept as it was."""
