@@ -10,8 +10,9 @@ import pytest
 
 from tests.bench.gate import Gate
 from tests.bench.table import Table
+from tests.bench.unwatched import Unwatched
 from tests.bench.workshop import Workshop
-from tests.support.browsers import Device, copy_profile, launch_chromium
+from tests.support.browsers import Device, copy_profile, launch_chromium, which_chromium
 from tests.support.server import ROOT, Server, free_port
 from tests.support.watch import Watch
 
@@ -81,11 +82,18 @@ def workshop(tmp_path_factory, dist, build_name, port, playwright, _visited_chro
     def device() -> Device:
         return Device(tmp_path_factory.mktemp("profile"), lambda folder: launch_chromium(playwright, folder, ()), watch)
 
+    def unwatched() -> Unwatched:
+        profile = tmp_path_factory.mktemp("unwatched")
+        copy_profile(_visited_chromium, profile)
+        return Unwatched(which_chromium().get("executable_path") or playwright.chromium.executable_path, profile)
+
     server = Server(tmp_path_factory.mktemp("data"), dist, port=free_port())
     with server, Gate(port, server.port) as gate:
         watch.own(gate.url)
         visited = device()
         copy_profile(_visited_chromium, visited.profile)
-        yield Workshop(visited.start(), gate, build_name, another=device, rounds=ROUNDS, quick=QUICK)
+        yield Workshop(
+            visited.start(), gate, build_name, another=device, unwatched=unwatched, rounds=ROUNDS, quick=QUICK
+        )
         visited.kill()
     watch.check()

@@ -30,7 +30,8 @@ INTRODUCTION = """# Benchmarks
 Written by `make bench`; do not edit. All sides of a comparison run in the same browser in the same run, one after the other, round by
 round, on a profile on disk. A figure is the median of {rounds} rounds, with the middle half of them in brackets; a ratio above 1 means that
 Holdfast is the faster side. The contenders are in [tests/bench/contenders](../tests/bench/contenders), each with a note on what it does and
-what favours it. Other machines give other times; ratios are what lasts.
+what favours it; they run in a browser that nobody watches, since a driver that hears of every request makes all of them dearer. Other
+machines give other times; ratios are what lasts.
 
 Measured {date} on {machine}. Load average in its last five minutes: {load:.1f}; the bench alone makes about 2.
 """

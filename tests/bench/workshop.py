@@ -8,7 +8,9 @@ from typing import Any
 from playwright.sync_api import CDPSession, Page
 
 from tests.bench.gate import Gate
+from tests.bench.unwatched import Unwatched, UnwatchedPage
 from tests.support.browsers import READY_MS, Device
+from tests.support.waiting import until
 
 QUIET = "/healthz"  # a page of the origin that has no scripts and asks for nothing
 INSPECTION = {"site": "Lock 7", "inspected_on": "2026-01-02", "severity": "low"}
@@ -28,6 +30,7 @@ PUT_SNAPSHOT_BACK = """async (build) => {
     if (snapshot) await cache.put(`/runtime/${build}/snapshot`, snapshot);
     return Boolean(snapshot);
 }"""
+IS_READY = "() => Boolean(globalThis.isReady)"
 ENQUEUE = """async ([build, payload]) => {
     await import(`/runtime/${build}/inbox.js`);
     return holdfastInbox.append({ type: "inspection.create", payload });
@@ -57,7 +60,7 @@ TELL = """async ([scope, message]) => {
 class Contest:
     """The page with the contenders; see contenders/bench.js."""
 
-    def __init__(self, page: Page) -> None:
+    def __init__(self, page: UnwatchedPage) -> None:
         self._page = page
 
     def run(self, who: str, what: str, *given: Any) -> Any:
@@ -79,12 +82,21 @@ class Workshop:
     """One browser, `rounds` of everything; `quick` asks for the fewest figures that still say something."""
 
     def __init__(
-        self, device: Device, gate: Gate, build: str, *, another: Callable[[], Device], rounds: int, quick: bool
+        self,
+        device: Device,
+        gate: Gate,
+        build: str,
+        *,
+        another: Callable[[], Device],
+        unwatched: Callable[[], Unwatched],
+        rounds: int,
+        quick: bool,
     ) -> None:
         self.device = device
         self.gate = gate
         self.build = build
         self._another = another
+        self._unwatched = unwatched
         self.rounds = rounds
         self.slow_rounds = 1 if quick else rounds
         """Of what takes many seconds, and differs by little."""
@@ -108,13 +120,15 @@ class Workshop:
 
     @contextmanager
     def contest(self) -> Iterator[Contest]:
-        """The page with the contenders, its queues empty and shut."""
-        self.with_snapshot()
-        page = self.device.context.new_page()
-        page.goto(f"{self.gate.url}/bench/page.html")
-        page.wait_for_function("() => globalThis.isReady", timeout=READY_MS)
-        yield Contest(page)
-        page.close()
+        """The page with the contenders, its queues empty and shut, in a browser of its own that nobody watches."""
+        with self._unwatched() as browser:
+            quiet = browser.open(self.gate.url + QUIET)
+            if not quiet.evaluate(HAS_SNAPSHOT, self.build):
+                quiet.evaluate(MAKE_SNAPSHOT, self.build)
+            quiet.close()
+            page = browser.open(f"{self.gate.url}/bench/page.html")
+            until(lambda: page.evaluate(IS_READY, None), "the contenders", seconds=READY_MS / 1_000)
+            yield Contest(page)
 
     @contextmanager
     def elsewhere(self) -> Iterator[Device]:
