@@ -443,6 +443,7 @@ class Processor:
         return Attempt(
             claimed.record["id"],
             claimed.record["fence"],
+            claimed.record["lease_until"],
             outcome,
             origin=self._registry.origin_of(claimed.record["type"]),
             backoff=self._registry.handlers[claimed.record["type"]].backoff,

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from holdfast.gates import Gates, Miss, breaker_name, hold_name, one_by_one_name, opened
 from holdfast.lifecycle import Reason, State
 from holdfast.outcome import Alone, AuthRequired, Conflict, Delivered, NotRun, Rejected, Retry, Unreachable, Wait
-from holdfast.storage import Get, GetAll, GetEach, Put, transaction
+from holdfast.storage import Get, GetAll, GetEach, KeyRange, Put, transaction
 from holdfast.transactions.claim import STORES, Claim, Claimant, claim, claim_behind, first_looks
 from holdfast.transactions.lane import promote
 from holdfast.transactions.leaving import forget
 from holdfast.transactions.moving import move, read_queue
-from holdfast.transactions.tidy import all_leases
+from holdfast.transactions.tidy import leases
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,6 +30,8 @@ class Attempt:
 
     job_id: str
     fence: int
+    lease_until: Millis
+    """Of its claim; where it was renewed meanwhile settling costs a read more."""
     outcome: Outcome
     origin: str
     backoff: Backoff
@@ -47,8 +49,8 @@ def settle(attempts: Sequence[Attempt], who: Claimant, now: Millis) -> Steps[lis
     settled: list[Record] = []
     away: Attempt | None = None
     queue: Record | None = None
-    # What is leased is read at once; who is no longer there has lost its claim, or was cancelled.
-    leased = {record["id"]: record for record in (yield all_leases(who.account, who.queue))}
+    # What was claimed together is read at once; who is no longer there was renewed, or cancelled, or has lost its claim.
+    leased = {record["id"]: record for record in (yield _claims(attempts, who))} if attempts else {}
     for attempt in attempts:
         record: Record | None = leased.get(attempt.job_id) or (yield Get("jobs", attempt.job_id))
         if record is None or not _is_ours(record, attempt):
@@ -86,8 +88,14 @@ def _hold(record: Record, now: Millis) -> Steps[None]:
         yield Put("gates", {"name": hold_name(record["account"]), "since": now})
 
 
-def _first_reads(_attempts: Sequence[Attempt], who: Claimant, _limit: int, _now: Millis) -> tuple[Read, ...]:
-    return all_leases(who.account, who.queue), *first_looks(who)
+def _claims(attempts: Sequence[Attempt], who: Claimant) -> Read:
+    """What is read to find the claims of these."""
+    ends = [attempt.lease_until for attempt in attempts]
+    return leases(who.account, who.queue, KeyRange(min(ends), max(ends)))
+
+
+def _first_reads(attempts: Sequence[Attempt], who: Claimant, _limit: int, _now: Millis) -> tuple[Read, ...]:
+    return first_looks(who) if not attempts else (_claims(attempts, who), *first_looks(who))
 
 
 @transaction(*STORES, durability="relaxed", ahead=_first_reads)

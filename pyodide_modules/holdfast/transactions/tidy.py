@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 LIMIT = 100
 """How many jobs each part changes at most; recovery gives back all that was claimed."""
+EVER = KeyRange(0, ABOVE_ALL)
+"""Every instant there is."""
 CRASHES = 5
 """Deaths in a row, alone and quick, after which a job is put aside."""
 PRUNED = (State.COMPLETED, State.CANCELLED)
@@ -70,13 +72,13 @@ class Tidied:
 def tidying(account: str, queue_name: str, retention: Retention, now: Millis) -> tuple[Read, ...]:
     """What is read to find that there is nothing to tidy."""
     finished = (_old(account, state, retention, now) for state in PRUNED)
-    return all_leases(account, queue_name), _expiring(account), *finished, _waiting_longer(account, now)
+    return leases(account, queue_name), _expiring(account), *finished, _waiting_longer(account, now)
 
 
-def all_leases(account: str, queue_name: str) -> GetAll:
-    """All of them, few as they are: part of what went together must not go before the rest."""
+def leases(account: str, queue_name: str, ends: KeyRange = EVER) -> GetAll:
+    """All that end between two instants, few as they are: part of what went together must not go before the rest."""
     start = [account, queue_name]
-    return GetAll("jobs", KeyRange([*start, 0], [*start, ABOVE_ALL]), "leases")
+    return GetAll("jobs", KeyRange([*start, ends.lower], [*start, ends.upper]), "leases")
 
 
 def _expiring(account: str) -> Get:
@@ -110,15 +112,15 @@ def recover(
     and again is put aside.
     """
     found = Tidied()
-    leases = [record for record in (yield all_leases(account, queue_name)) if record["id"] not in sending]
-    for record in leases:
+    leased = [record for record in (yield leases(account, queue_name)) if record["id"] not in sending]
+    for record in leased:
         ours = record["holder"] == holder  # of a drain that lost its lock: nothing of it runs any more
         if not ours and not granted and not is_over(record["lease_until"], now, lease_ms):
             found.leased.add(record["lane_key"])
             found.recover_at = min(record["lease_until"], found.recover_at or record["lease_until"])
             continue
         # A lease that was never renewed ended soon after its claim; beside others nobody knows who was to blame.
-        quick = not ours and record["lease_until"] - record["updated_at"] <= lease_ms and len(leases) == 1
+        quick = not ours and record["lease_until"] - record["updated_at"] <= lease_ms and len(leased) == 1
         crashes = record["crashes"] + 1 if quick else 0
         queue = yield from read_queue(account, queue_name)
         if crashes >= CRASHES:

@@ -323,9 +323,8 @@ async def test_a_claim_takes_the_most_urgent_heads_and_nobody_else(
         for claimed in found.jobs:
             job_id, fence = claimed.record["id"], claimed.record["fence"]
             busy[job_id] = claimed.record["lane"]
-            under_way[job_id] = Attempt(
-                job_id, fence, Outcome(Delivered(), answered=True), "", Backoff(), 0.5, offline=False
-            )
+            receipt, until = Outcome(Delivered(), answered=True), claimed.record["lease_until"]
+            under_way[job_id] = Attempt(job_id, fence, until, receipt, "", Backoff(), 0.5, offline=False)
         waiting = [job for job in waiting if job[0] not in busy]
         choice = next(left)
         if choice > 6 and waiting:

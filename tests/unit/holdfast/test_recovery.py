@@ -239,7 +239,7 @@ async def test_a_page_that_an_update_left_behind_does_not_lead() -> None:
 def attempt_of(job_id: str, fence: int) -> Attempt:
     """A receipt in hand."""
     outcome = Outcome(Delivered(), answered=True)
-    return Attempt(job_id, fence, outcome, origin="", backoff=Backoff(), random=0.5, offline=False)
+    return Attempt(job_id, fence, 0, outcome, origin="", backoff=Backoff(), random=0.5, offline=False)
 
 
 async def test_a_settle_with_an_old_fence_changes_nothing() -> None:
