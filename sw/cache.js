@@ -94,15 +94,21 @@ export const held = async (/** @type {string} */ path, /** @type {string} */ bui
   }
 };
 
-/** Let go of builds that no page uses. A page that has not yet said which it uses keeps all of them. */
+/**
+ * Let go of builds that no page uses. A page that has not yet said which it uses keeps all of them; so does an update that
+ * is being installed or waits, whose files nobody uses yet and nobody would fetch again.
+ */
 export const sweep = async () => {
   const others = (await caches.keys()).filter((name) => name.startsWith(nameOf("")) && name !== OWN);
   if (others.length === 0) return;
   const { held: locks = [] } = await navigator.locks.query();
   const prefix = "holdfast:build:";
   const uses = locks.filter(({ name }) => name?.startsWith(prefix));
+  const said = new Set(uses.map(({ clientId }) => clientId)); // in Chromium another name than the client's own
   const pages = await self.clients.matchAll({ type: "window", includeUncontrolled: true });
-  if (new Set(uses.map(({ clientId }) => clientId)).size < pages.length) return;
+  if (said.size < pages.length) return;
+  const { installing, waiting } = self.registration;
+  if (installing || waiting || self.serviceWorker?.state === "redundant") return; // the last: it waits no more, we were replaced
   const used = new Set(uses.map(({ name = "" }) => nameOf(name.slice(prefix.length))));
   await Promise.all(others.filter((name) => !used.has(name)).map((name) => caches.delete(name)));
 };

@@ -75,9 +75,12 @@ const answered = async (/** @type {any} */ { method, params = {}, files = [] }) 
     case "skip-waiting":
       await self.skipWaiting();
       return { ok: null };
-    case "prepare":
-      sweep().catch(() => {});
-      return { ok: { build: config.build, kept: params.build === config.build && (await prepare()) } };
+    case "prepare": {
+      const swept = sweep().catch(() => {});
+      const kept = params.build === config.build && (await prepare());
+      await swept;
+      return { ok: { build: config.build, kept } };
+    }
     case "timings":
       return { ok: { origin: performance.timeOrigin, measures: performance.getEntriesByType("measure").map((entry) => entry.toJSON()) } };
     case "drain":

@@ -141,6 +141,35 @@ def test_an_update_keeps_queue_and_draft_and_mixes_no_files(updating, server):
     until_page(page, "async (new_) => (await caches.keys()).join() === `holdfast-${new_}`", "no other build", arg=new)
 
 
+PREPARE = """async () => {
+    const { active } = await navigator.serviceWorker.ready;
+    await holdfast.ask(active, "prepare", { build: holdfast.build });
+}"""
+"""What every start of a page asks its worker for; it lets go of builds by the way."""
+
+
+def test_an_update_that_waits_keeps_its_files(updating, server):
+    """However often the app is opened before the person takes it; after it the app opens without a network."""
+    _device, page, other = updating
+    old = page.evaluate("() => holdfast.build")
+    page.locator("#update").get_by_role("button", name="Later").click()
+    waiting = set(page.evaluate(CACHES)) - {f"holdfast-{old}"}
+    page.reload()
+    wait_until_ready(page)
+    wait_until_offline_capable(page)
+    page.evaluate(PREPARE)
+    assert len(waiting) == 1
+    assert waiting <= set(page.evaluate(CACHES))
+    other.close()
+    page.locator("#update").get_by_role("button", name="Update now").click()
+    page.wait_for_function("(old) => globalThis.holdfast && holdfast.build !== old", arg=old, timeout=60_000)
+    wait_until_ready(page)
+    server.stop()
+    page.reload()
+    wait_until_ready(page)
+    assert page.evaluate("() => holdfast.build") != old
+
+
 DATABASE = """async () => {
     const done = (request) => new Promise((resolve, reject) => {
         request.onsuccess = () => resolve(request.result);
