@@ -139,18 +139,22 @@ def claim(who: Claimant, limit: int, now: Millis) -> Steps[Claim]:
     return found
 
 
-def claim_behind(last: Record, who: Claimant, now: Millis) -> Steps[Claim]:
-    """Lease what may go straight after a job of ours that is being sent; nothing where another lane has anything that is due."""
-    found = Claim()
+def look_behind(last: Record, who: Claimant, now: Millis) -> Steps[list[Claimed]]:
+    """What may go straight after a job of ours that is being sent; nothing where another lane has anything that is due."""
     gates = Gates.of((yield GetAll("gates")))
     is_other_due = yield from _is_any_due(who, gates, now)
-    known = yield Get("jobs", last["id"])
-    is_ours = known is not None and (known["state"], known["fence"]) == (State.PROCESSING, last["fence"])
-    if not is_ours or is_other_due or _must_wait(who, gates, last | {"ready_at": now}, now, Claim()):
-        return found
-    yield Put("holders", _lease_of(who, now))
+    if is_other_due or _must_wait(who, gates, last | {"ready_at": now}, now, Claim()):
+        return []
     behind = yield from followers(who, last, None, gates, now)
-    yield from _take_all(who, [Claimed(record, payload, []) for record, payload in behind], gates, now, found)
+    return [Claimed(record, payload, []) for record, payload in behind]
+
+
+def claim_behind(behind: list[Claimed], who: Claimant, now: Millis) -> Steps[Claim]:
+    """Lease what was found to be able to go."""
+    found = Claim()
+    if behind:
+        yield Put("holders", _lease_of(who, now))
+        yield from _take_all(who, behind, Gates.of((yield GetAll("gates"))), now, found)
     return found
 
 

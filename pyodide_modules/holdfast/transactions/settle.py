@@ -9,11 +9,12 @@ from holdfast.gates import Gates, Miss, breaker_name, hold_name, one_by_one_name
 from holdfast.lifecycle import Reason, State
 from holdfast.outcome import Alone, AuthRequired, Conflict, Delivered, NotRun, Rejected, Retry, Unreachable, Wait
 from holdfast.storage import Get, GetAll, GetEach, KeyRange, Put, transaction
-from holdfast.transactions.claim import STORES, Claim, Claimant, claim, claim_behind, first_looks
+from holdfast.transactions.claim import STORES, Claim, Claimant, claim, claim_behind, first_looks, look_behind
 from holdfast.transactions.lane import promote
 from holdfast.transactions.leaving import forget
 from holdfast.transactions.moving import move, read_queue
 from holdfast.transactions.tidy import leases
+from holdfast.transactions.together import straight_behind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,6 +47,12 @@ def settle(attempts: Sequence[Attempt], who: Claimant, now: Millis) -> Steps[lis
 
     Relaxed on purpose: after a power cut the jobs are claimed and sent again under the same keys.
     """
+    settled = yield from _settle_each(attempts, who, now)
+    yield from _promote_lanes(settled)
+    return settled
+
+
+def _settle_each(attempts: Sequence[Attempt], who: Claimant, now: Millis) -> Steps[list[Record]]:
     settled: list[Record] = []
     away: Attempt | None = None
     queue: Record | None = None
@@ -68,12 +75,15 @@ def settle(attempts: Sequence[Attempt], who: Claimant, now: Millis) -> Steps[lis
     if queue is not None:
         yield Put("queues", queue)
     yield from forget([record for record in settled if record["state"] == State.COMPLETED])
-    for record in {record["lane_key"]: record for record in settled}.values():
-        yield from promote(record)
     if away is not None:
         breaker = yield Get("gates", breaker_name(away.origin))
         yield Put("gates", opened(breaker, Miss(away.origin, away.backoff, away.random, away.offline), now))
     return settled
+
+
+def _promote_lanes(settled: Sequence[Record]) -> Steps[None]:
+    for record in {record["lane_key"]: record for record in settled}.values():
+        yield from promote(record)
 
 
 def _is_ours(record: Record, attempt: Attempt) -> bool:
@@ -106,14 +116,23 @@ def settle_and_claim(attempts: Sequence[Attempt], who: Claimant, limit: int, now
 
 
 def _looks_behind(attempts: Sequence[Attempt], last: Record, who: Claimant, now: Millis) -> tuple[Read, ...]:
-    return *_first_reads(attempts, who, 0, now), Get("jobs", last["id"])
+    first = _first_reads(attempts, who, 0, now)
+    return *first, Get("jobs", last["id"]), straight_behind(last, who.prefetch - 1)
 
 
 @transaction(*STORES, durability="relaxed", ahead=_looks_behind)
 def settle_and_claim_behind(attempts: Sequence[Attempt], last: Record, who: Claimant, now: Millis) -> Steps[Claim]:
-    """Settle what was delivered of a lane and claim more of it, behind the `last` that is claimed and still to be settled."""
-    yield from settle(attempts, who, now)
-    return (yield from claim_behind(last, who, now))
+    """Settle what was delivered of a lane and claim more of it, behind the `last` that is claimed and still to be settled.
+
+    What can be read is read before anything is written, or each in turn would wait for the other.
+    """
+    known = yield Get("jobs", last["id"])
+    is_ours = known is not None and (known["state"], known["fence"]) == (State.PROCESSING, last["fence"])
+    behind = (yield from look_behind(last, who, now)) if is_ours else []
+    settled = yield from _settle_each(attempts, who, now)
+    if not is_ours:  # else it is behind these in their lane, and nobody between them is free to go
+        yield from _promote_lanes(settled)
+    return (yield from claim_behind(behind, who, now))
 
 
 @transaction("jobs", "holders", durability="relaxed")

@@ -34,9 +34,7 @@ def followers(who: Claimant, head: Record, payload: Any, gates: Gates, now: Mill
     if most == 1:
         return found
     size = _size(payload)
-    lane = [head[name] for name in ("account", "queue", "lane_key")]
-    behind = KeyRange([*lane, head["place"] + 1], [*lane, ABOVE_ALL])
-    records = yield GetAll("jobs", behind, "lanes", most - 1)
+    records = yield straight_behind(head, most - 1)
     able = list(takewhile(lambda record: _may_follow(who, head, record, gates, now), records))
     first = 0
     while first < len(able):
@@ -50,6 +48,12 @@ def followers(who: Claimant, head: Record, payload: Any, gates: Gates, now: Mill
                 return found
             found.append((record, body["payload"]))
     return found
+
+
+def straight_behind(record: Record, limit: int) -> GetAll:
+    """What is read to find who comes after a job in its lane."""
+    lane = [record[name] for name in ("account", "queue", "lane_key")]
+    return GetAll("jobs", KeyRange([*lane, record["place"] + 1], [*lane, ABOVE_ALL]), "lanes", limit)
 
 
 def _most_with(who: Claimant, record: Record, gates: Gates, now: Millis) -> int:
