@@ -16,9 +16,10 @@ from holdfast.storage import Part, Transaction
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from holdfast.storage import Durability, Read, Steps
+    from holdfast.storage import Read, Steps
 
-    Kind = tuple[tuple[str, ...], Durability | None]
+    Kind = tuple[tuple[str, ...], Callable[[str, Any], None]]
+    """Their object stores, and what their records go through."""
 
 T = TypeVar("T")
 
@@ -38,7 +39,7 @@ class _Waiting:
 
 
 class GroupCommit:
-    """Runs transactions by `run`, those of the same object stores and durability in groups."""
+    """Runs transactions by `run`, those of the same object stores in groups; a group waits for the disk if one of it does."""
 
     def __init__(self, run: Callable[[Transaction[Any]], Awaitable[Any]]) -> None:
         self._run = run
@@ -48,7 +49,7 @@ class GroupCommit:
 
     async def run(self, transaction: Transaction[T]) -> T:
         """Run it, alone or with others, and return its result after the commit. Raises what `run` raises for it."""
-        kind = (transaction.stores, transaction.durability)
+        kind = (transaction.stores, transaction.vet)
         waiting = self._waiting.get(kind)
         if waiting is None:
             self._waiting[kind] = []
@@ -104,7 +105,8 @@ def _together(transactions: list[Transaction[Any]]) -> Transaction[list[Any]]:
         start, ahead = partial(_one_by_one, transactions), partial(_reads_of_all, transactions)
     name = " and ".join({one.name: None for one in transactions})
     provided = tuple(proviso for one in transactions for proviso in one.provided)
-    return replace(first, name=name, start=start, ahead=ahead, provided=provided)
+    durability = "strict" if any(one.durability == "strict" for one in transactions) else first.durability
+    return replace(first, name=name, durability=durability, start=start, ahead=ahead, provided=provided)
 
 
 def _reads_of_all(transactions: list[Transaction[Any]]) -> tuple[Read, ...]:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
+from holdfast.call_order import CallOrder, Guess
 from holdfast.drains import Drains
 from holdfast.errors import (
     ActionRefusedError,
@@ -51,7 +52,7 @@ from holdfast.registry import Queue, Registry
 from holdfast.routes import Route, check_path
 from holdfast.rows import row_in_inbox, rows
 from holdfast.statistics import described_storage, statistics
-from holdfast.storage import MistakenError, Proviso
+from holdfast.storage import MistakenError
 from holdfast.transactions.adopting import adopt, read_depths
 from holdfast.transactions.enqueue import enqueue, enqueue_cancelled, enqueue_relaxed
 from holdfast.transactions.gating import look_now, look_soon, pause, resume, signed_in
@@ -150,8 +151,9 @@ class Outbox(Registry):
         """How often it was told who is signed in."""
         self._looked: str | None = None
         """Who was signed in when an enqueue last looked."""
-        self._looking = 0
-        """Enqueues that wait for their look: while there are such, later ones wait for theirs too, or would overtake them."""
+        self._order = CallOrder()
+        self._appended = 0
+        """Writes of this context that went to the inbox."""
         self._intake = Intake(self)
         self._news: dict[bool, list[str]] = {}
         """What was taken in this turn of the event loop, by whether it is kept back: told of together, when it ends."""
@@ -254,48 +256,51 @@ class Outbox(Registry):
         _check(handler, payload, attachments)
         options = {"lane": lane, "priority": priority, "delay_ms": delay_ms, "ttl_ms": ttl_ms}
         draft_of = partial(self.draft, type_, payload, attachments, id=accepted.id, key=accepted.key, options=options)
-        is_new, likely = id is None, self._looked
-        if likely is not None and not self._looking:
-            # Stored only if what is found is as it was. Whatever goes wrong on this guess, below it is done without one.
-            with suppress(HoldfastError, MistakenError):
-                return await self._store(
-                    draft_of(account=likely), is_new=is_new, provided=(Proviso(looking, (likely, 0)),)
-                )
-            is_new = False
-        account, left = await self._look(looking)
-        draft = draft_of(account=account)
-        if any(before.lane == lane_of(draft) for before in left):
-            # Its lane waits for room with one that came before it: it joins it there.
-            await self._append(type_, payload, attachments, accepted, account=account, options=options)
-            self._told(accepted.id)
-            return accepted
+        is_new, appended, place = id is None, self._appended, self._order.join()
         try:
-            return await self._store(draft, is_new=is_new)
-        except NotUniqueError:
-            raise InvalidOptionError(
-                f"The key {accepted.key!r} belongs to another job. One key stands for one write: leave it out, or name "
-                "the id of that job too if it is the same write.",
-            ) from None
-        except (NewerStorageError, StorageClosedError):
-            # A newer version or a lost database must not cost a write: the inbox has one schema for ever.
-            await self._append(type_, payload, attachments, accepted, account=account, options=options)
-            self._told(accepted.id)
-            return accepted
-
-    async def _look(self, looking: Awaitable[tuple[str, int]]) -> tuple[str, list[Waiting]]:
-        """Who is signed in, and what is left in the inbox after it was taken in."""
-        self._looking += 1
-        try:
-            account, count = await looking
-            self._looked = account
-            # An inbox that cannot be read must not cost a write; sending waits for it.
-            with suppress(StorageError):
-                return account, await self._intake.run() if count else []
-            return account, []
+            if self._looked is not None and self._order.may_guess(place):
+                # Stored only if what is found is as it was. Whatever goes wrong on this guess, below it is done without one.
+                guess = Guess(looking, (self._looked, 0), self._order, place)
+                with suppress(HoldfastError, MistakenError):
+                    return await self._store(draft_of(account=self._looked), is_new=is_new, provided=(guess,))
+                is_new = False
+            self._order.look_first(place)
+            await self._order.turn_of(place)
+            account, left = await self._look(looking, again=self._appended != appended)
+            draft = draft_of(account=account)
+            if any(before.lane == lane_of(draft) for before in left):
+                # Its lane waits for room with one that came before it: it joins it there.
+                await self._append(type_, payload, attachments, accepted, account=account, options=options)
+                self._told(accepted.id)
+                return accepted
+            self._order.leave(place)
+            try:
+                return await self._store(draft, is_new=is_new)
+            except NotUniqueError:
+                raise InvalidOptionError(
+                    f"The key {accepted.key!r} belongs to another job. One key stands for one write: leave it out, or name "
+                    "the id of that job too if it is the same write.",
+                ) from None
+            except (NewerStorageError, StorageClosedError):
+                # A newer version or a lost database must not cost a write: the inbox has one schema for ever.
+                await self._append(type_, payload, attachments, accepted, account=account, options=options)
+                self._told(accepted.id)
+                return accepted
         finally:
-            self._looking -= 1
+            self._order.leave(place)
 
-    async def _store(self, draft: Draft, *, is_new: bool, provided: tuple[Proviso, ...] = ()) -> Accepted:
+    async def _look(self, looking: Awaitable[tuple[str, int]], *, again: bool) -> tuple[str, list[Waiting]]:
+        """Who is signed in, and what is left in the inbox after it was taken in; `again` says that it was too early to look."""
+        account, count = await looking
+        if again:
+            account, count = await self.ports.inbox.look()
+        self._looked = account
+        # An inbox that cannot be read must not cost a write; sending waits for it.
+        with suppress(StorageError):
+            return account, await self._intake.run() if count else []
+        return account, []
+
+    async def _store(self, draft: Draft, *, is_new: bool, provided: tuple[Guess, ...] = ()) -> Accepted:
         """Take a job into its queue; `is_new` says that its id was made a moment ago."""
         type_, queue = draft.record["type"], draft.record["queue"]
         verb = enqueue if self.durability_of(type_) == "strict" else enqueue_relaxed
@@ -366,6 +371,7 @@ class Outbox(Registry):
         kept = [(f.field, f.name, f.media_type, f.size, f.handle) for f in files]
         given = {name: value for name, value in options.items() if value is not None}
         now = self.ports.clock.now()
+        self._appended += 1
         await self.ports.inbox.append(InboxEntry(0, *accepted, type_, account, now, None, payload, given, kept))
 
     # Looking

@@ -112,10 +112,14 @@ class Proviso:
     def is_known(self) -> bool:
         return self.found.done()
 
+    def holds(self) -> bool:
+        """Whether it is known to be so."""
+        found = self.found
+        return found.done() and not found.cancelled() and not found.exception() and found.result() == self.expected
+
     def check(self) -> None:
         """Let through what is known to be so. Raises MistakenError."""
-        found = self.found
-        if not found.done() or found.cancelled() or found.exception() or found.result() != self.expected:
+        if not self.holds():
             raise MistakenError
 
 

@@ -640,6 +640,17 @@ async def a_lost_connection_is_opened_again(place):
     assert await ids(store) == [1, 2]
 
 
+async def all_who_meet_a_lost_connection_are_served(place):
+    """One opens another, and nobody closes that under the others."""
+    store = place.open(SCHEMA)
+    await store.run(do(Put("things", {"id": 1})))
+    await place.lose_connection(store)
+    writes = [do(Put("things", {"id": number})) for number in (2, 3)]
+    found = await asyncio.gather(*(one(store, Get("things", 1)) for _ in range(3)), *map(store.run, writes))
+    assert found == [{"id": 1}] * 3 + [[None]] * 2
+    assert [thing["id"] for thing in await one(store, GetAll("things"))] == [1, 2, 3]
+
+
 async def a_deleted_database_begins_anew(place):
     """Clearing the site's data is not held up by an open store, which then starts with an empty database."""
     store = place.open(SCHEMA)
@@ -693,5 +704,6 @@ DATABASE_PROMISES = [
     an_upgrade_that_fails_leaves_the_database_as_it_was,
     an_upgrade_that_another_tab_blocks_is_made_once_it_can,
     a_lost_connection_is_opened_again,
+    all_who_meet_a_lost_connection_are_served,
     a_deleted_database_begins_anew,
 ]

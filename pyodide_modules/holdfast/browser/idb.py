@@ -49,7 +49,7 @@ class IndexedDBStore:
     async def opened(self) -> None:
         """Wait for the database for longer than a transaction would; what is wrong with it the first transaction tells."""
         with suppress(StorageError):
-            await self._connection(START_MS)
+            await self._newest().connection(START_MS)
 
     async def run(self, transaction: Transaction[T]) -> T:
         """Run it and return its result after `complete`; writers that come at the same time share a commit (commits.py).
@@ -68,18 +68,20 @@ class IndexedDBStore:
 
     async def _surely(self, transaction: Transaction[T]) -> T:
         """Once more where the first try met a dead connection or a full disk."""
+        opening = self._newest()
         try:
-            return await self._once(transaction)
+            return await self._once(transaction, opening)
         except StorageClosedError:
-            if self._opening is not None and self._opening.stuck:
+            if opening.stuck:
                 raise
-            self.close()
-            return await self._once(transaction)
+            if opening is self._opening:  # else somebody who met it too has opened another
+                self.close()
+            return await self._once(transaction, self._newest())
         except StorageFullError:
             # The memory snapshot is by far the largest thing here, and can be made again.
             if not await js.holdfastInbox.freeSpace():
                 raise
-            return await self._once(transaction)
+            return await self._once(transaction, self._newest())
 
     def close(self) -> None:
         """Let the connection go. A later `run` opens it again."""
@@ -87,8 +89,8 @@ class IndexedDBStore:
         if opening is not None:
             opening.close()
 
-    async def _once(self, transaction: Transaction[T]) -> T:
-        return await self._stepper.run(await self._connection(), transaction)
+    async def _once(self, transaction: Transaction[T], opening: _Opening) -> T:
+        return await self._stepper.run(await opening.connection(OPEN_MS), transaction)
 
     def _ask_to_keep(self) -> None:
         """Ask the browser once not to clear this storage. Not awaited: it may ask the person, or never answer."""
@@ -99,10 +101,11 @@ class IndexedDBStore:
         if persist is not None:  # plain http has no storage manager, and a worker may not ask
             js.navigator.storage.persist().catch(js.Boolean)  # a refusal is an answer too
 
-    async def _connection(self, limit_ms: int = OPEN_MS) -> Any:
+    def _newest(self) -> _Opening:
+        """The connection there is or is to come. Raises StorageClosedError: this browser has none."""
         if self._opening is None or self._opening.gone:
             self._opening = _Opening(self._name, self._migrations, self._stepper)
-        return await self._opening.connection(limit_ms)
+        return self._opening
 
 
 class _Opening:

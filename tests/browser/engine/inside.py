@@ -12,7 +12,7 @@ import js
 from pyodide.ffi import create_once_callable, to_js
 
 from holdfast.browser import locks as web_locks
-from holdfast.browser.idb import IndexedDBStore
+from holdfast.browser.idb import OPEN_MS, IndexedDBStore
 from holdfast.browser.locks import WebLocks
 from holdfast.browser.net import BrowserTransport
 from holdfast.ports import Request
@@ -220,7 +220,7 @@ class Database:
         raise AssertionError("it never came to that")
 
     async def lose_connection(self, store):
-        (await store._connection()).close()
+        (await store._newest().connection(OPEN_MS)).close()
 
     async def delete(self):
         request = js.indexedDB.deleteDatabase(self._name)

@@ -36,10 +36,14 @@ class Disk:
     def __init__(self):
         self.store = MemoryStore(SCHEMA)
         self.begun = []
+        self.durabilities = []
+        self.vetted = []
         self.turn = asyncio.Semaphore(0)
 
     async def run(self, transaction):
         self.begun.append(transaction.name)
+        self.durabilities.append(transaction.durability)
+        self.vetted.append(transaction.vet is not add(0).vet)
         await self.turn.acquire()
         return await self.store.run(transaction)
 
@@ -113,10 +117,24 @@ async def test_what_was_asked_for_is_stored_though_nobody_waits_for_it_any_more(
     assert await disk.store.run(ids()) == [0, 1, 2, 3]
 
 
-async def test_kinds_are_not_mixed(disk, writers):
-    """A strict write is never stored relaxed, nor does a relaxed one wait for a strict group."""
-    strict = [asyncio.ensure_future(writers.run(add(number))) for number in range(3)]
-    relaxed = [asyncio.ensure_future(writers.run(add_relaxed(number))) for number in range(3, 6)]
+async def test_a_group_waits_for_the_disk_if_one_of_it_does(disk, writers):
+    """A strict write is never stored relaxed, nor is one that was asked for before it stored after it."""
+    begun = [writers.run(verb(number)) for number, verb in enumerate((add_relaxed, add_relaxed, add, add_relaxed))]
+    writing = [asyncio.ensure_future(each) for each in begun]
+    await disk.commit(2)
+    await asyncio.gather(*writing)
+    assert disk.begun == ["add_relaxed", "add_relaxed and add"]
+    assert disk.durabilities == ["relaxed", "strict"]
+
+
+async def test_what_is_vetted_shares_no_commit_with_what_is_not(disk, writers):
+    """One is for all of a group."""
+
+    def vet(_store, _record):
+        """Any will do."""
+
+    begun = [add(0), add(1), add(2).vetted(vet), add(3).vetted(vet), add(4)]
+    writing = [asyncio.ensure_future(writers.run(each)) for each in begun]
     await disk.commit(4)
-    await asyncio.gather(*strict, *relaxed)
-    assert disk.begun == ["add", "add_relaxed", "add", "add_relaxed"]
+    await asyncio.gather(*writing)
+    assert disk.vetted == [False, True, False, True]
