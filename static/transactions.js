@@ -4,7 +4,7 @@
  * with `commit()`: after it Firefox completes a transaction of which a request has failed. It sets
  * `globalThis.holdfastTransactions`.
  *
- * @typedef {[verb: string, store: string, ...any]} Request as `_put`, `_delete` and `_read` in browser/steps.py write them
+ * @typedef {[verb: string, ...any]} Request as browser/steps.py writes them: a verb, for all but `more` an object store, and what it takes
  */
 globalThis.holdfastTransactions ??= (() => {
   "use strict";

@@ -34,7 +34,12 @@ class _Waiting:
     """Cancelled if nobody waits any more; the transaction may be done all the same, as it may alone."""
 
     def tell(self, result: Any) -> None:
-        if not self.result.done():
+        """Its result, or the error that it is."""
+        if self.result.done():
+            return
+        if isinstance(result, Exception):
+            self.result.set_exception(result)
+        else:
             self.result.set_result(result)
 
 
@@ -90,8 +95,7 @@ class GroupCommit:
         try:
             waiting.tell(await self._run(waiting.transaction))
         except Exception as error:  # noqa: BLE001  (it is for who asked)
-            if not waiting.result.done():
-                waiting.result.set_exception(error)
+            waiting.tell(error)
 
 
 def _together(transactions: list[Transaction[Any]]) -> Transaction[list[Any]]:

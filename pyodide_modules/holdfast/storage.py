@@ -128,7 +128,7 @@ class Joint:
     """What transactions that do the same to different subjects do as one, where that costs less than one after the other."""
 
     steps: Callable[[Sequence[Any]], Steps[list[Any]]]
-    """From the subjects; returns their results, in order."""
+    """From the subjects; returns their results, in order: an exception for whose part there was nothing to write."""
     ahead: Callable[[Sequence[Any]], tuple[Read, ...]]
 
 
@@ -141,6 +141,8 @@ class Part:
 
     def __call__(self) -> Steps[Any]:
         [result] = yield from self.joint.steps((self.subject,))
+        if isinstance(result, Exception):
+            raise result
         return result
 
     def ahead(self) -> tuple[Read, ...]:

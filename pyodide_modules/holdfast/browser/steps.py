@@ -1,9 +1,9 @@
 """Driving transactions: each step of a generator is one message to static/transactions.js, and its answer.
 
 An IndexedDB transaction ends as soon as control returns to the event loop with no request pending, so JavaScript calls
-`Stepper` inside the `success` callback of the last read, and what that returns are the next requests. A message holds all
-writes up to the next read that only the database can answer (memo.py knows the others). Records are JSON text both ways:
-crossing from one language to the other costs more than most of what is done on either side.
+`Stepper` inside the `success` callback of the last read, and what that returns are the next requests. A message holds the
+writes up to the next read that only the database can answer (memo.py knows the others), or a hundred of them. Records are
+JSON text both ways: crossing from one language to the other costs more than most of what is done on either side.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from holdfast.errors import InvalidOptionError, QueueFullError
+from holdfast.errors import HoldfastError, InvalidOptionError, QueueFullError
 from holdfast.gates import Gates
 from holdfast.job import another, same_write
 from holdfast.lifecycle import ON_THE_WAY, Reason, State, check_move
@@ -91,14 +91,21 @@ def _first_reads(arrivals: Sequence[Arrival]) -> tuple[Read, ...]:
     return *known, *queues.values(), *lanes.values(), GetAll("gates")
 
 
-def _take_in(arrivals: Sequence[Arrival]) -> Steps[list[Stored]]:
-    """What they share is read and written once: the gates, their queues' records, the heads of their lanes."""
-    taken: list[Stored] = []
+def _take_in(arrivals: Sequence[Arrival]) -> Steps[list[Stored | HoldfastError]]:
+    """What they share is read and written once: the gates, their queues' records, the heads of their lanes.
+
+    One that is refused does not hold up the others: its error is its result.
+    """
+    taken: list[Stored | HoldfastError] = []
     queues: dict[tuple[str, str], Record] = {}
     headed: set[tuple[str, str, str]] = set()
     gates: Gates | None = None
     for arrival in arrivals:
-        draft, is_new = yield from _looked_up(arrival)
+        try:
+            draft, is_new = yield from _looked_up(arrival)
+        except InvalidOptionError as refused:
+            taken.append(refused)
+            continue
         job = draft.record
         if not is_new:
             taken.append(Stored(job["id"], job["key"]))
@@ -108,7 +115,8 @@ def _take_in(arrivals: Sequence[Arrival]) -> Steps[list[Stored]]:
         if queue is None:
             queue = queues[name] = yield from read_queue(*name)
         if arrival.depth is not None and sum(queue["states"].get(each, 0) for each in ON_THE_WAY) >= arrival.depth:
-            raise QueueFullError(job["queue"], arrival.depth)
+            taken.append(QueueFullError(job["queue"], arrival.depth))
+            continue
         record = _placed(draft, queue)
         if lane not in headed:
             headed.add(lane)

@@ -59,7 +59,7 @@ def _settle_each(attempts: Sequence[Attempt], who: Claimant, now: Millis) -> Ste
     # What was claimed together is read at once; who is no longer there was renewed, or cancelled, or has lost its claim.
     leased = {record["id"]: record for record in (yield _claims(attempts, who))} if attempts else {}
     for attempt in attempts:
-        record: Record | None = leased.get(attempt.job_id) or (yield Get("jobs", attempt.job_id))
+        record: Record | None = leased.pop(attempt.job_id, None) or (yield Get("jobs", attempt.job_id))
         if record is None or not _is_ours(record, attempt):
             continue
         queue = queue or (yield from read_queue(record["account"], record["queue"]))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from holdfast.commits import GroupCommit
-from holdfast.errors import HoldfastError
+from holdfast.errors import HoldfastError, QueueFullError
 from holdfast.job import new_job
 from holdfast.memory import MemoryStore
 from holdfast.transactions.enqueue import Stored, enqueue
@@ -83,3 +83,25 @@ async def test_what_one_of_them_adds_to_its_steps_is_done_among_others_too():
     )
     assert [type(one) for one in stored] == [Stored, Stored, LookupError]
     assert [record["id"] for record in store.records("jobs")] == ["a", "c"]
+
+
+async def test_one_that_is_refused_costs_the_others_no_commit_of_their_own() -> None:
+    """Such as the last of many for which a queue has no room."""
+    store, commits = MemoryStore(), []
+
+    async def slowly(transaction):
+        commits.append(transaction.name)
+        await asyncio.sleep(0)
+        return await store.run(transaction)
+
+    writers = GroupCommit(slowly)
+    arrivals = [
+        {"id": f"{number}", "account": "ada", "queue": "q", "lane": None, "delay_ms": 0, "payload": 0}
+        for number in range(6)
+    ]
+    found = await asyncio.gather(
+        *(writers.run(taking_in(one, is_new=True)) for one in arrivals), return_exceptions=True
+    )
+    assert [type(each) for each in found] == [Stored] * 4 + [QueueFullError] * 2
+    assert [job["id"] for job in store.records("jobs")] == ["0", "1", "2", "3"]
+    assert len(commits) == 2
