@@ -176,7 +176,8 @@ def _settled(  # noqa: C901, PLR0911  (a table of verdicts, one line each)
         case Unreachable():
             return _again(base, queue, Reason.UNREACHABLE, 0, now)
         case NotRun():
-            return move(base, queue, State.PENDING, None, now)
+            # It was due when it was claimed, and still is where the clock was set back since.
+            return move(base, queue, State.PENDING, None, now) | {"run_at": min(base["run_at"], now)}
         case Alone(reason, after_ms):
             return _again(base, queue, reason, after_ms, now)
 

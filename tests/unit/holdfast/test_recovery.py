@@ -13,7 +13,7 @@ from holdfast.backoff import Backoff
 from holdfast.errors import NewerStorageError, StorageClosedError
 from holdfast.held import HeldLock
 from holdfast.leader import Leader
-from holdfast.outcome import Delivered, Outcome
+from holdfast.outcome import Delivered, NotRun, Outcome
 from holdfast.ports import Answer, Request
 from holdfast.storage import Delete, Transaction, transaction
 from holdfast.testing import Laboratory, MemoryLocks, answer_with, receipt
@@ -264,6 +264,19 @@ async def test_an_attempt_is_settled_once() -> None:
     attempt = attempt_of(accepted.id, 1)
     assert await device.store.run(settle([attempt], WHO, device.clock.now()))
     assert await device.store.run(settle([attempt], WHO, device.clock.now())) == []
+    check_laws(device.store)
+
+
+async def test_what_was_not_run_is_due_though_the_clock_was_set_back_meanwhile() -> None:
+    """It was due when it was claimed, by a clock that nobody has any more."""
+    device = Device()
+    device.network.answer = Silence()
+    accepted = await (await device.context()).enqueue("note", {"text": "a"})
+    await device.rest()
+    attempt = replace(attempt_of(accepted.id, 1), outcome=Outcome(NotRun(), answered=True))
+    day_ago = device.clock.now() - 86_400_000
+    [settled] = await device.store.run(settle([attempt], WHO, day_ago))
+    assert (settled["state"], settled["run_at"]) == ("pending", day_ago)
     check_laws(device.store)
 
 
