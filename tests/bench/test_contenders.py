@@ -3,6 +3,8 @@
 import pytest
 
 COUNT = 25
+OWN = {"id", "key", "seq", "place", "created_at", "updated_at", "run_at", "ready_at", "holder"}
+OWN |= {"last_place", "last_received_at", "latency"}  # of a queue
 
 
 @pytest.fixture(scope="module")
@@ -11,11 +13,12 @@ def contest(workshop):
         yield contest
 
 
-@pytest.mark.parametrize("who", ["workbox", "idb"])
-def test_a_queue_delivers_what_it_stored_once_and_in_order(workshop, contest, who):
+@pytest.mark.parametrize(("who", "fill"), [("workbox", "enqueue"), ("idb", "enqueue"), ("bare", "writes")])
+def test_a_queue_delivers_what_it_stored_once_and_in_order(workshop, contest, who, fill):
     """The keys are numbers, given in the order of enqueue."""
+    contest.run(who, "empty")
     before = len(workshop.gate.keys)
-    contest.run(who, "enqueue", COUNT)
+    contest.run(who, fill, COUNT)
     assert len(workshop.gate.keys) == before, "stored first, sent later"
     contest.run(who, "drain")
     assert workshop.gate.keys[before:] == [str(number) for number in range(COUNT)]
@@ -45,12 +48,13 @@ def test_holdfast_delivers_what_it_stored_once(workshop, contest, fill, drain):
     assert len(workshop.gate.keys) == before + COUNT
 
 
-def test_a_batch_is_one_request(workshop, contest):
+@pytest.mark.parametrize(("who", "fill"), [("holdfast", "enqueueForBatch"), ("bare", "writes")])
+def test_a_batch_is_one_request(workshop, contest, who, fill):
     """Whatever it is compared with."""
-    contest.run("holdfast", "empty")
-    contest.run("holdfast", "enqueueForBatch", COUNT)
+    contest.run(who, "empty")
+    contest.run(who, fill, COUNT)
     requests, keys = len(workshop.gate.arrived_at), len(workshop.gate.keys)
-    contest.run("holdfast", "drainBatch")
+    contest.run(who, "drainBatch")
     assert (len(workshop.gate.arrived_at), len(workshop.gate.keys)) == (requests + 1, keys + COUNT)
 
 
@@ -60,21 +64,22 @@ def test_bare_fetches_are_answered(workshop, contest):
     assert sorted(workshop.gate.keys[before:], key=int) == [str(number) for number in range(COUNT)]
 
 
-def test_bare_writes_store_the_records_that_holdfast_stores(contest):
+@pytest.mark.parametrize(("ours", "theirs"), [([], []), (["drain"], ["drain"]), (["drain"], ["drainBatch"])])
+def test_the_bare_loops_store_the_records_that_holdfast_stores(contest, ours, theirs):
     """One job's records there are one job's records here, but for what makes each job itself."""
-    contest.run("holdfast", "empty")
-    contest.run("bare", "empty")
-    contest.run("holdfast", "enqueue", 1)
-    contest.run("bare", "writes", 1)
-    own = {"id", "key", "seq", "place", "created_at", "updated_at", "run_at", "ready_at", "last_place"}
-    ours, theirs = (
-        {
-            store: [{k: v for k, v in record.items() if k not in own} for record in records]
-            for store, records in held.items()
-        }
-        for held in (contest.run("holdfast", "stored"), contest.run("bare", "stored"))
-    )
-    assert ours == theirs
+    held = []
+    for who, methods in (("holdfast", ["enqueue", *ours]), ("bare", ["writes", *theirs])):
+        contest.run(who, "empty")
+        for method in methods:
+            contest.run(who, method, 1)
+        stored = contest.run(who, "stored")
+        held.append({store: [_without(OWN, record) for record in records] for store, records in stored.items()})
+    assert held[0] == held[1]
+    assert len(held[0]["jobs"]) == 1
+
+
+def _without(names, record):
+    return {name: value for name, value in record.items() if name not in names}
 
 
 def test_what_fills_the_store_is_not_due(workshop, contest):

@@ -4,6 +4,7 @@ from tests.bench.table import Line, Side, row
 from tests.bench.workshop import Contest, Workshop
 
 LANES = 6
+SAME_RECORDS = "a bare loop over the same records"
 BATCH = 1_000
 """In a batch a job costs so little that fewer would tell of the one request."""
 
@@ -27,11 +28,13 @@ def drain(workshop: Workshop) -> list[Line]:
     batch = f"drain of {BATCH:,} in one batch"
     return [
         line(one, "one request a job", "bare fetches", 0.8),
+        line(one, "one request a job", SAME_RECORDS),
         line(one, "one request a job", "Workbox", 1.2),
         line(one, "one request a job", "idb queue"),
         line(several, "lanes", f"bare fetches, {LANES} at a time"),
         line(several, "lanes", "Workbox"),
         line(batch, "one batch", "one request a job", 10),
+        line(batch, "one batch", f"{SAME_RECORDS}, one batch"),
         line(batch, "one batch", "Workbox"),
     ]
 
@@ -44,10 +47,12 @@ def _round(workshop: Workshop, contest: Contest, count: int, batch: int) -> dict
         "one batch": ("holdfast", "enqueueForBatch", "drainBatch"),
         "Workbox": ("workbox", "enqueue", "drain"),
         "idb queue": ("idb", "enqueue", "drain"),
+        SAME_RECORDS: ("bare", "writes", "drain"),
+        f"{SAME_RECORDS}, one batch": ("bare", "writes", "drainBatch"),
     }
     taken = {}
     for name, (who, fill, send) in fills.items():
-        jobs = batch if name == "one batch" else count
+        jobs = batch if name.endswith("one batch") else count
         contest.run(who, "empty")
         contest.run(who, fill, jobs)
         seen = len(workshop.gate.keys)

@@ -4,6 +4,8 @@ from tests.bench.table import Line, Side, row
 from tests.bench.workshop import Contest, Workshop
 
 STRICT, RELAXED = "strict", "relaxed"
+TOGETHER = 100
+"""As many as share a commit of Holdfast's."""
 
 
 @row
@@ -25,6 +27,7 @@ def enqueue(workshop: Workshop) -> list[Line]:
         line("enqueue one by one, strict", "python strict", "bare writes, strict", 0.8),
         line("enqueue one by one, relaxed", "python relaxed", "bare writes, relaxed", 0.8),
         line(f"enqueue {count:,} at once, strict", "at once strict", "bare writes, strict", 5),
+        line(f"enqueue {count:,} at once, strict", "at once strict", f"bare writes, strict, {TOGETHER} at a time"),
         line(f"enqueue {count:,} at once, relaxed", "at once relaxed", "bare writes, relaxed"),
         line("enqueue one by one from JavaScript, strict", "client", "bare writes, strict"),
         line("enqueue one by one, strict", "python strict", "idb queue, strict"),
@@ -58,6 +61,9 @@ def _round(contest: Contest, count: int) -> dict[str, float]:
     for durability in (STRICT, RELAXED):
         contest.run("bare", "empty")
         taken[f"bare writes, {durability}"] = contest.timed("bare", "writes", count, durability)
+        contest.run("bare", "empty")
+        together = contest.timed("bare", "writes", count, durability, TOGETHER)
+        taken[f"bare writes, {durability}, {TOGETHER} at a time"] = together
         taken[f"idb queue, {durability}"] = contest.timed("idb", "enqueue", count, durability)
         contest.run("idb", "empty")
     taken["Workbox"] = contest.timed("workbox", "enqueue", count)
