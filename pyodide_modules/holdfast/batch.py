@@ -46,9 +46,22 @@ NOT_BATCHED = "urn:holdfast:problem:not-batched"
 _NO_SUCH_ADDRESS = frozenset({404, 405, 501})
 
 
-def needs_look(answer: Answer, jobs: Sequence[Claimed]) -> bool:
-    """Whether the meaning of this answer depends on whether the server can be reached."""
-    results = _results(answer, len(jobs))
+def results_of(answer: Answer, number: int) -> list[Answer] | None:
+    """One answer for each job, as it would have got by itself; None if this is no answer to a batch."""
+    if answer.failure or answer.status != 200:
+        return None
+    try:
+        document = read_json(answer.body)
+    except ValueError:
+        return None
+    results = document.get("results") if isinstance(document, dict) else None
+    if not isinstance(results, list) or len(results) != number:
+        return None
+    return [_result(result) for result in results]
+
+
+def needs_look(results: Sequence[Answer] | None, jobs: Sequence[Claimed]) -> bool:
+    """Whether their meaning depends on whether the server can be reached."""
     if results is None:
         return True
     return any(
@@ -57,9 +70,10 @@ def needs_look(answer: Answer, jobs: Sequence[Claimed]) -> bool:
     )
 
 
-def judge_all(answer: Answer, jobs: Sequence[Claimed], *, reached: bool, now: Millis) -> list[Outcome]:
+def judge_all(
+    answer: Answer, results: Sequence[Answer] | None, jobs: Sequence[Claimed], *, reached: bool, now: Millis
+) -> list[Outcome]:
     """The outcome of each job, in the order of their lane."""
-    results = _results(answer, len(jobs))
     if results is None:
         return [Outcome(_failed(answer, reached=reached, now=now), answered=False, said=said_by(answer))] * len(jobs)
     return [
@@ -93,20 +107,6 @@ def _failed(answer: Answer, *, reached: bool, now: Millis) -> Alone | Unreachabl
     if answer.status >= 500 and answer.status not in _NO_SUCH_ADDRESS:
         return Alone(Reason.SERVER_ERROR, after_ms)
     return Alone(Reason.NO_RECEIPT, refused=answer.status in _NO_SUCH_ADDRESS)
-
-
-def _results(answer: Answer, number: int) -> list[Answer] | None:
-    """One answer for each job, as it would have got by itself; None if this is no answer to a batch."""
-    if answer.failure or answer.status != 200:
-        return None
-    try:
-        document = read_json(answer.body)
-    except ValueError:
-        return None
-    results = document.get("results") if isinstance(document, dict) else None
-    if not isinstance(results, list) or len(results) != number:
-        return None
-    return [_result(result) for result in results]
 
 
 def _result(result: Any) -> Answer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import accumulate, repeat
 from math import isfinite
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -23,6 +24,7 @@ NESTED = (dict, *LISTS)
 MAX_INTEGER = 2**53 - 1
 """Browsers keep whole numbers exactly up to here; a larger one would be stored as another number."""
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+_NESTING = {"[": 1, "{": 1, "]": -1, "}": -1}
 _KEY = re.compile(r"[!-+\--~]{1,255}")
 NEVER_STORED = frozenset({"authorization", "cookie", "set-cookie", "proxy-authorization"})
 
@@ -96,11 +98,9 @@ def read_json(text: str) -> Any:
     Raises:
         ValueError: it is no JSON, is nested too deeply, or holds a number that no JSON has (NaN, Infinity, 1e999).
     """
-    depth = 0
-    for token in _STRING_OR_BRACKET.findall(text):
-        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(token, 0)
-        if depth > DEPTH:
-            raise ValueError(f"The document is nested deeper than {DEPTH} levels.")
+    depths = accumulate(map(_NESTING.get, _STRING_OR_BRACKET.findall(text), repeat(0)))
+    if max(depths, default=0) > DEPTH:
+        raise ValueError(f"The document is nested deeper than {DEPTH} levels.")
     return json.loads(text, parse_constant=_refuse, parse_float=_finite)
 
 

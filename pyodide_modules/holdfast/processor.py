@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from holdfast.batch import judge_all, needs_look
+from holdfast.batch import judge_all, needs_look, results_of
 from holdfast.errors import InvalidPayloadError, StorageError
 from holdfast.gates import Miss, valid_flags
 from holdfast.lifecycle import Reason
@@ -490,8 +490,9 @@ class Processor:
         if answer.failure == "aborted":
             return None
         route = routes[jobs[0].record["type"]]
-        reached_now = await self._is_there(route) if needs_look(answer, jobs) else True
-        return judge_all(answer, jobs, reached=reached_now, now=self._ports.clock.now())
+        results = results_of(answer, len(jobs))
+        reached_now = await self._is_there(route) if needs_look(results, jobs) else True
+        return judge_all(answer, results, jobs, reached=reached_now, now=self._ports.clock.now())
 
     async def _is_there(self, route: Route) -> bool:
         """Whether the server can be reached: asked, unless somebody has just found nobody there."""

@@ -7,7 +7,7 @@ direct followers along (`together.py`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from holdfast.gates import FLAGS_MS, HERE, PROBE_WAIT_MS, Gates, awaited, looked_at
@@ -288,7 +288,7 @@ def _take_all(who: Claimant, lane: list[Claimed], gates: Gates, now: Millis, fou
             "unknown_since": record["unknown_since"] if record["unknown_since"] is not None else now,
         }
         yield Put("jobs", taken)
-        lane[number] = replace(claimed, record=taken)
+        lane[number] = Claimed(taken, claimed.payload, claimed.attachments)
     yield Put("queues", queue)
     found.lanes.append(lane)
 
