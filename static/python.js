@@ -71,10 +71,19 @@ const compiling = () => {
   return { module: bytes.then((read) => WebAssembly.compile(read)), underway: bytes };
 };
 
+/**
+ * Room for what somebody waits for between two long pieces of work: what a person types, what a page asks of its worker. Where
+ * a browser cannot come back before everything else that is due, there is none.
+ */
+const breath = () => /** @type {any} */ (globalThis).scheduler?.yield?.();
+
 const instantiated = async (/** @type {Promise<WebAssembly.Module>} */ compiled, /** @type {[any]} */ [unread, imports]) => {
   (await unread).body?.cancel();
   const module = await compiled;
-  return { module, instance: await WebAssembly.instantiate(module, imports) };
+  await breath();
+  const instance = await WebAssembly.instantiate(module, imports);
+  await breath();
+  return { module, instance };
 };
 
 /**
@@ -111,6 +120,7 @@ const restored = async (/** @type {object} */ options, /** @type {Stored} */ sto
     // snapshot that ends with its head.
     createPyodideModule: async (/** @type {object} */ settings) => {
       await Promise.all([underway, stored.read]);
+      await breath();
       const machine = await createMachine(settings, module);
       mark("machine", begun);
       if (machine.HEAPU8.length < stored.length) machine.growMemory(stored.length);
