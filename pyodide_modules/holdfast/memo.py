@@ -117,4 +117,6 @@ class Memo:
 
 def _lookup(key: Key) -> Any:
     """What is alike for keys that are one to the database, as 1 and 1.0 are, or a text and a member of a `StrEnum`."""
-    return tuple(map(_lookup, key)) if isinstance(key, list) else key
+    if type(key) is not list:
+        return key
+    return tuple([part if type(part) is not list else _lookup(part) for part in key])
