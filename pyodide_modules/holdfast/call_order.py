@@ -1,7 +1,8 @@
 """The order of calls: what is asked for one after the other is stored so, whatever each has to wait for.
 
-Most writes are stored at once, on what the last one has found (`Guess`); some have to look first. One that was called after these
-and could be stored before them loses its guess, and queues behind them.
+Most writes are handed to the store at once, on what the last one has found (`Guess`); some have to look first. The store keeps
+the order in which it is asked. Where a write comes to nothing there, those that were called after it lose their guess: they are
+not stored, and queue behind it.
 """
 
 from __future__ import annotations
@@ -13,60 +14,75 @@ from holdfast.storage import MistakenError, Proviso
 
 
 class CallOrder:
-    """The writes of one context that have yet to be handed to its store, which keeps the order in which it is asked."""
+    """The writes of one context that are not stored yet, by their places in the order of the calls."""
 
     def __init__(self) -> None:
         self._calls = 0
-        self._under_way: dict[int, None] = {}
-        """By their places, in the order of the calls."""
-        self._looking: set[int] = set()
-        """Those of them without a guess."""
+        self._under_way: set[int] = set()
+        self._turn = 1
+        """The first of those that have to look first, which are all that were called after it, too; the next call's if nobody has to."""
         self._waiting: dict[int, asyncio.Future[None]] = {}
 
     def join(self) -> int:
         """Somebody calls: their place."""
         self._calls += 1
-        self._under_way[self._calls] = None
-        if self._looking:
-            self._looking.add(self._calls)
+        self._under_way.add(self._calls)
+        if self._turn == self._calls:
+            self._turn += 1
         return self._calls
 
     def may_guess(self, place: int) -> bool:
-        """Whether it need not look first, and nobody who was called before it had to since it was handed to the store."""
-        return place not in self._looking
+        """Whether it need not look first: nobody who was called before it has to, or came to nothing since it was handed over."""
+        return place < self._turn and place in self._under_way
 
     def look_first(self, place: int) -> None:
         """It has no guess, or lost it; and so have all that were called after it."""
-        if place not in self._looking:
-            self._looking.update(each for each in self._under_way if each >= place)
+        if place in self._under_way:
+            self._turn = min(self._turn, place)
+
+    def is_turn_of(self, place: int) -> bool:
+        """Whether all before it were handed over to the store, or have ended."""
+        return place <= self._turn
 
     async def turn_of(self, place: int) -> None:
-        """Wait until all before it have left."""
-        if next(iter(self._under_way)) != place:
-            self._waiting[place] = asyncio.Future()
+        """Wait for its turn."""
+        while not self.is_turn_of(place):
+            turn = self._waiting[place] = asyncio.Future()
             try:
-                await self._waiting[place]
+                await turn
             finally:
-                self._waiting.pop(place, None)
+                del self._waiting[place]
+
+    def hand_over(self, place: int) -> None:
+        """It has looked, and goes to the store now: the next one's turn, on the guess that this one is stored."""
+        if place == self._turn:
+            self._turn += 1
+            self._give_turn()
 
     def leave(self, place: int) -> None:
-        """It was handed to the store for good, or has come to an end. May be said twice."""
-        self._under_way.pop(place, None)
-        self._looking.discard(place)
-        first = next(iter(self._under_way), None)
-        waiting = None if first is None else self._waiting.get(first)
+        """It is stored, or has come to another end. May be said twice."""
+        self._under_way.discard(place)
+        self._give_turn()
+
+    def _give_turn(self) -> None:
+        while self._turn <= self._calls and self._turn not in self._under_way:
+            self._turn += 1
+        waiting = self._waiting.get(self._turn)
         if waiting is not None and not waiting.done():
             waiting.set_result(None)
 
 
 @dataclass(frozen=True, slots=True)
 class Guess(Proviso):
-    """What a write takes for granted beside what it expects to be found: that nobody who was called before it lost a guess."""
+    """What a write takes for granted beside what it expects to be found: that nobody who was called before it came to nothing."""
 
     order: CallOrder
     place: int
 
     def check(self) -> None:
         if not (self.order.may_guess(self.place) and self.holds()):
-            self.order.look_first(self.place)
+            self.lose()
             raise MistakenError
+
+    def lose(self) -> None:
+        self.order.look_first(self.place)

@@ -60,6 +60,10 @@ class GroupCommit:
             self._waiting[kind] = []
             try:
                 alone: T = await self._run(transaction)
+            except Exception:
+                transaction.lose()
+                raise
+            else:
                 return alone
             finally:
                 self._go_on(kind)
@@ -83,8 +87,9 @@ class GroupCommit:
         try:
             results = await self._run(_together([waiting.transaction for waiting in group]))
         except Exception:  # noqa: BLE001  (each hears of its own below)
-            # Nothing was stored. Alone, each finds out whether it was to blame.
-            await asyncio.gather(*(self._alone(waiting) for waiting in group))
+            # Nothing was stored. Alone, each finds out whether it was to blame; those after it hear of that first.
+            for waiting in group:
+                await self._alone(waiting)
         else:
             for waiting, result in zip(group, results, strict=True):
                 waiting.tell(result)
@@ -95,6 +100,7 @@ class GroupCommit:
         try:
             waiting.tell(await self._run(waiting.transaction))
         except Exception as error:  # noqa: BLE001  (it is for who asked)
+            waiting.transaction.lose()
             waiting.tell(error)
 
 

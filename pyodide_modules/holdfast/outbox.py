@@ -265,36 +265,42 @@ class Outbox(Registry):
                     return await self._store(draft_of(account=self._looked), is_new=is_new, provided=(guess,))
                 is_new = False
             self._order.look_first(place)
-            await self._order.turn_of(place)
-            account, left = await self._look(looking, again=self._appended != appended)
-            draft = draft_of(account=account)
-            if any(before.lane == lane_of(draft) for before in left):
-                # Its lane waits for room with one that came before it: it joins it there.
-                await self._append(type_, payload, attachments, accepted, account=account, options=options)
-                self._told(accepted.id)
-                return accepted
-            self._order.leave(place)
-            try:
-                return await self._store(draft, is_new=is_new)
-            except NotUniqueError:
-                raise InvalidOptionError(
-                    f"The key {accepted.key!r} belongs to another job. One key stands for one write: leave it out, or name "
-                    "the id of that job too if it is the same write.",
-                ) from None
-            except (NewerStorageError, StorageClosedError):
-                # A newer version or a lost database must not cost a write: the inbox has one schema for ever.
-                await self._append(type_, payload, attachments, accepted, account=account, options=options)
-                self._told(accepted.id)
-                return accepted
+            while True:
+                await self._order.turn_of(place)
+                account, left = await self._look(looking, again=self._appended != appended)
+                if not self._order.is_turn_of(place):
+                    continue  # one before it came to nothing meanwhile
+                draft = draft_of(account=account)
+                if any(before.lane == lane_of(draft) for before in left):
+                    break  # its lane waits for room with one that came before it: it joins it there
+                self._order.hand_over(place)
+                guess = Guess(looking, looking.result(), self._order, place)
+                try:
+                    return await self._store(draft, is_new=is_new, provided=(guess,))
+                except MistakenError:
+                    is_new = False
+                except NotUniqueError:
+                    raise InvalidOptionError(
+                        f"The key {accepted.key!r} belongs to another job. One key stands for one write: leave it out, or name "
+                        "the id of that job too if it is the same write.",
+                    ) from None
+                except (NewerStorageError, StorageClosedError):
+                    # A newer version or a lost database must not cost a write: the inbox has one schema for ever.
+                    self._order.look_first(place)
+                    await self._order.turn_of(place)
+                    break
+            await self._append(type_, payload, attachments, accepted, account=account, options=options)
+            self._told(accepted.id)
+            return accepted
         finally:
             self._order.leave(place)
 
     async def _look(self, looking: Awaitable[tuple[str, int]], *, again: bool) -> tuple[str, list[Waiting]]:
         """Who is signed in, and what is left in the inbox after it was taken in; `again` says that it was too early to look."""
         account, count = await looking
-        if again:
-            account, count = await self.ports.inbox.look()
         self._looked = account
+        if again:
+            self._looked, count = await self.ports.inbox.look()
         # An inbox that cannot be read must not cost a write; sending waits for it.
         with suppress(StorageError):
             return account, await self._intake.run() if count else []

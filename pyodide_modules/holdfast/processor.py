@@ -399,7 +399,7 @@ class Processor:
 
     async def _claim_behind(self, send: Send, attempts: list[Attempt], last: Record, who: Claimant) -> _Behind:
         """Settle and claim beside a request; what cannot be settled now is settled with the rest."""
-        more = how_many_behind(self._took_ms or 0)
+        more = max(1, how_many_behind(self._took_ms or 0))  # it may have grown since, by another lane
         now = self._ports.clock.now()
         try:
             found = await self._ports.store.run(

@@ -45,7 +45,7 @@ class Get:
 
 @dataclass(frozen=True, slots=True)
 class GetAll:
-    """The records in a range, in key order, `limit` at most; all of the store without a range."""
+    """The records in a range, in key order, `limit` at most, which is one or more; all of the store without a range."""
 
     store: str
     query: KeyRange | None = None
@@ -122,6 +122,9 @@ class Proviso:
         if not self.holds():
             raise MistakenError
 
+    def lose(self) -> None:
+        """The transaction came to nothing, for whatever reason; said before any that was asked for after it is committed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Joint:
@@ -180,6 +183,11 @@ class Transaction(Generic[T_co]):
             if not proviso.is_known:
                 await asyncio.wait([proviso.found])
             proviso.check()
+
+    def lose(self) -> None:
+        """It came to nothing."""
+        for proviso in self.provided:
+            proviso.lose()
 
     def __iter__(self) -> Steps[T_co]:
         """So that one transaction can `yield from` another and be one atomic step with it."""
